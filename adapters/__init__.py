@@ -1,0 +1,1 @@
+"""A manufacturer's words in, readings out."""
