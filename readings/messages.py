@@ -1,7 +1,7 @@
 """What gateway and hub say to each other beside data: hello up; answer and ack down, sealed. Structs to bytes and back.
 
-Down messages end with one byte of key version and HMAC-SHA256(key, topic 00 body)[:16], so that a broker that was broken into cannot
-make a gateway believe that its rows are held.
+Down messages end with one byte of key version and HMAC-SHA256(key, topic 00 body)[:16], so that a broker that was broken into
+cannot make a gateway believe that its rows are held.
 """
 
 import hmac
@@ -33,7 +33,8 @@ class Window(Struct, frozen=True):
 class Hello(Struct, frozen=True, omit_defaults=True):
     """A gateway names its card and the streams whose rows it still has. `stream` is None while the card refuses commits.
 
-    `streams`: [stream, lo, hi] of rows present, the current stream and at most 100 more, oldest first; `more`: further hellos page on.
+    `streams`: [stream, lo, hi] of rows present, the current stream and at most 100 more, oldest first; `more`: further hellos
+    page on.
     `produced`: rows committed by this card so far; `pending`: rows not known to be held.
     """
 
@@ -56,7 +57,7 @@ class Bye(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, tag="answer", tag_field="type"):
-    """The hub's answer to a hello: what it holds of each stream asked, from its committed tables. `time`: hub's Unix time [ms]."""
+    """The hub's answer to a hello: what it holds of each stream asked, from its committed tables. `time`: Unix [ms]."""
 
     nonce: str
     incarnation: str
@@ -69,7 +70,7 @@ class Answer(Struct, frozen=True, tag="answer", tag_field="type"):
 
 
 class Ack(Struct, frozen=True, tag="ack", tag_field="type"):
-    """A message's numbers are committed. `got` = the [lo, hi] of the message answered; `held`, `gone` = the stream's committed sets."""
+    """A message's numbers are committed. `got` = its [lo, hi]; `held`, `gone` = the stream's committed sets."""
 
     incarnation: str
     stream: str
@@ -117,7 +118,8 @@ def unseal(payload: bytes, *, topic: str, key: bytes) -> Down:
     if not hmac.compare_digest(mac, _mac(key, topic, body)):
         raise BadMessage("its seal does not fit", what="down message", hint="if this lasts, enrol this gateway again")
     try:
-        return _down.decode(body)
+        message: Down = _down.decode(body)
+        return message
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(str(error), what="down message") from error
 

@@ -1,8 +1,8 @@
 """One thing a gateway has committed, as canonical bytes with a checksum. Immutable; identity is (gateway, stream, seq).
 
 Canonical bytes: UTF-8 of compact JSON `[kind, sensor, schema, boot, mono_ns, wall_ms, clock, values, flags]`.
-A sample's values are
-scaled integers in channel order, null = missing, its flags a list alike; for the other kinds values is an object and flags null.
+A sample's values are scaled integers in channel order, null = missing, its flags a list alike; for the other kinds values is an
+object and flags null.
 """
 
 from typing import Any, Literal

@@ -46,7 +46,7 @@ class Schema(Struct, frozen=True):
 class Moment(Struct, frozen=True):
     """A point in time as the gateway knew it.
 
-    `mono_ns` is CLOCK_BOOTTIME [ns] in whole milliseconds, None when the time is the instrument's own; `wall_ms` is Unix time [ms].
+    `mono_ns` is CLOCK_BOOTTIME [ns] in whole milliseconds, None when the time is the instrument's own; `wall_ms` is Unix [ms].
     """
 
     boot: str
