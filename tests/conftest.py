@@ -1,0 +1,40 @@
+"""What every test may ask for: a real mosquitto, a fresh PostgreSQL database, the repository's root."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Mosquitto, Postgres, RunningMosquitto, open_mosquitto, postgres_server
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[Mosquitto]:
+    """One mosquitto for the whole run that lets anybody in. A test that kills or floods its broker opens its own."""
+    if running := os.environ.get("HARMATTAN_TEST_MQTT"):
+        yield RunningMosquitto(running)
+        return
+    with tempfile.TemporaryDirectory(prefix="harmattan-mqtt-") as folder, open_mosquitto(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_session() -> Iterator[Postgres]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_session: Postgres) -> Iterator[str]:
+    """The postgresql:// URL of a database that only this test sees."""
+    url = postgres_session.new_database()
+    yield url
+    postgres_session.drop_database(url)
