@@ -67,11 +67,20 @@ class Sample(Struct, frozen=True):
     flags: tuple[int, ...]
 
 
+LARGEST_SCALED = (1 << 53) - 1
+"""JSON readers lose integers above this."""
+
+
 def quantise(value: float | None, exponent: int) -> int | None:
-    """The scaled integer nearest to a value [canonical unit]; half away from zero, done once, when the sample is made."""
+    """The scaled integer nearest to a value [canonical unit]; half away from zero, done once, when the sample is made.
+
+    None for a missing value, and for one that no number can hold: NaN, infinite, or beyond 2**53 steps.
+    """
     if value is None:
         return None
-    scaled = value * 10.0**-exponent
+    scaled = value * 10**-exponent if exponent <= 0 else value / 10**exponent
+    if not -LARGEST_SCALED <= scaled <= LARGEST_SCALED:  # also false for NaN
+        return None
     return int(scaled + 0.5) if scaled >= 0 else -int(0.5 - scaled)
 
 
