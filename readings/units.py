@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 from readings.errors import Drop
 
-UNITS: frozenset[str] = frozenset(
-    ("", "ug/m3", "#/cm3", "ppm", "ppb", "degC", "%", "hPa", "m/s", "deg", "mm", "mm/h", "W/m2", "lx", "kOhm", "dBm")
-    + ("V", "A", "W", "VA", "var", "kWh", "kvarh", "Ah", "Hz", "L/min", "mL/s", "cc/min", "s", "h", "m", "m3", "um")
-)
+# fmt: off
+UNITS: frozenset[str] = frozenset({
+    "", "ug/m3", "#/cm3", "ppm", "ppb", "degC", "%", "hPa", "m/s", "deg", "mm", "mm/h", "W/m2", "lx", "kOhm", "dBm",
+    "V", "A", "W", "VA", "var", "kWh", "kvarh", "Ah", "Hz", "L/min", "mL/s", "cc/min", "s", "h", "m", "m3", "um",
+})
+# fmt: on
 """ASCII spellings; "" for pure numbers."""
 
 
