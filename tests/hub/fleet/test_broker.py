@@ -1,13 +1,8 @@
 """The written folder in a real mosquitto: who may speak where, proved by MQTT 5 reason codes."""
 
-import signal
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
-from time import monotonic
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -16,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from hub.fleet import broker
 from readings.errors import Retry
+from tests.servers import Mosquitto, free_port, mosquitto_at, wait_until
 
 NOT_AUTHORIZED = 0x87
 BAD_PASSWORD = 0x87
@@ -61,49 +57,37 @@ class Party:
         self.client.loop_stop()
 
 
-class Mosquitto:
-    """A real one on the folder that was written."""
+class Written:
+    """A real mosquitto on the folder that was written."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+    def __init__(self, folder: Path, accounts: broker.Accounts, server: Mosquitto) -> None:
         self.folder = folder
-        self.accounts = broker.write(folder, self.port)
-        self.log = folder / "log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(["mosquitto", "-c", str(folder / "mosquitto.conf")], stderr=log)
-        self.until(lambda: "running" in self.log.read_text())
-
-    def until(self, true: Any) -> None:
-        end = monotonic() + 10
-        while not true():
-            assert monotonic() < end, self.log.read_text()
-            assert self.process.poll() is None, self.log.read_text()
-            Event().wait(0.01)
+        self.accounts = accounts
+        self.server = server
 
     def reload(self) -> None:
-        seen = self.log.read_text().count("Reloading config")
-        self.process.send_signal(signal.SIGHUP)
-        self.until(lambda: self.log.read_text().count("Reloading config") > seen)
+        seen = self.server.log.read_text().count("Reloading config")
+        self.server.reload()
+        wait_until(lambda: self.server.log.read_text().count("Reloading config") > seen, "mosquitto's reload")
 
     def party(self, user: str, password: str) -> Party:
-        return Party(self.port, user, password)
+        return Party(self.server.port, user, password)
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    started = Mosquitto(tmp_path / "broker")
-    yield started
-    started.process.terminate()
-    started.process.wait(5)
+def written(tmp_path: Path) -> Iterator[Written]:
+    port = free_port()
+    folder = tmp_path / "broker"
+    accounts = broker.write(folder, port)
+    with mosquitto_at(folder / "mosquitto.conf", port) as server:
+        yield Written(folder, accounts, server)
 
 
 @pytest.mark.server
-def test_a_gateway_may_speak_under_its_own_name_and_no_other(mosquitto: Mosquitto) -> None:
-    broker.set_password(mosquitto.folder, "unilag-01", "one")
-    mosquitto.reload()
-    hub, gateway = mosquitto.party("hub", mosquitto.accounts.hub), mosquitto.party("unilag-01", "one")
+def test_a_gateway_may_speak_under_its_own_name_and_no_other(written: Written) -> None:
+    broker.set_password(written.folder, "unilag-01", "one")
+    written.reload()
+    hub, gateway = written.party("hub", written.accounts.hub), written.party("unilag-01", "one")
     assert hub.subscribe("gw/+/up") == 1
     assert gateway.publish("gw/unilag-01/up", b"mine") == 0
     assert hub.wait(hub.heard) == ("gw/unilag-01/up", b"mine")
@@ -120,12 +104,12 @@ def test_a_gateway_may_speak_under_its_own_name_and_no_other(mosquitto: Mosquitt
 
 
 @pytest.mark.server
-def test_a_gateway_never_hears_another_ones_downs(mosquitto: Mosquitto) -> None:
-    broker.set_password(mosquitto.folder, "unilag-01", "one")
-    broker.set_password(mosquitto.folder, "unilag-02", "two")
-    mosquitto.reload()
-    hub = mosquitto.party("hub", mosquitto.accounts.hub)
-    nosy = mosquitto.party("unilag-02", "two")
+def test_a_gateway_never_hears_another_ones_downs(written: Written) -> None:
+    broker.set_password(written.folder, "unilag-01", "one")
+    broker.set_password(written.folder, "unilag-02", "two")
+    written.reload()
+    hub = written.party("hub", written.accounts.hub)
+    nosy = written.party("unilag-02", "two")
     nosy.subscribe("gw/#")
     nosy.subscribe("gw/unilag-02/down")
     hub.publish("gw/unilag-01/down", b"not yours")
@@ -136,9 +120,9 @@ def test_a_gateway_never_hears_another_ones_downs(mosquitto: Mosquitto) -> None:
 
 
 @pytest.mark.server
-def test_the_viewer_reads_telemetry_and_nothing_else(mosquitto: Mosquitto) -> None:
-    assert mosquitto.accounts.viewer is not None
-    hub, viewer = mosquitto.party("hub", mosquitto.accounts.hub), mosquitto.party("viewer", mosquitto.accounts.viewer)
+def test_the_viewer_reads_telemetry_and_nothing_else(written: Written) -> None:
+    assert written.accounts.viewer is not None
+    hub, viewer = written.party("hub", written.accounts.hub), written.party("viewer", written.accounts.viewer)
     viewer.subscribe("gw/#")
     viewer.subscribe("telemetry/#")
     hub.publish("gw/unilag-01/down", b"secret")
@@ -150,15 +134,15 @@ def test_the_viewer_reads_telemetry_and_nothing_else(mosquitto: Mosquitto) -> No
 
 
 @pytest.mark.server
-def test_a_removed_or_wrong_account_is_turned_away(mosquitto: Mosquitto) -> None:
-    broker.set_password(mosquitto.folder, "unilag-01", "one")
-    mosquitto.reload()
-    wrong = mosquitto.party("unilag-01", "two")
+def test_a_removed_or_wrong_account_is_turned_away(written: Written) -> None:
+    broker.set_password(written.folder, "unilag-01", "one")
+    written.reload()
+    wrong = written.party("unilag-01", "two")
     assert wrong.wait(wrong.connected) == BAD_PASSWORD
     wrong.close()
-    assert broker.remove(mosquitto.folder, "unilag-01")
-    mosquitto.reload()
-    gone = mosquitto.party("unilag-01", "one")
+    assert broker.remove(written.folder, "unilag-01")
+    written.reload()
+    gone = written.party("unilag-01", "one")
     assert gone.wait(gone.connected) == BAD_PASSWORD
     gone.close()
 

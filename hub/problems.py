@@ -1,0 +1,127 @@
+"""What an HTTP answer says when it cannot be given: RFC 9457 problems, a closed list, each with a stable path and a page.
+
+A request's bad data is 4xx, never 500. What someone may not see answers as what does not exist.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from readings.errors import Drop
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(Struct, frozen=True):
+    """One sort of problem. `page` says to a person what it means and what to do about it."""
+
+    name: str
+    status: int
+    title: str
+    page: str
+
+    @property
+    def path(self) -> str:
+        return f"/problems/{self.name}"
+
+
+NOT_FOUND = Kind(
+    "not-found",
+    404,
+    "There is nothing here",
+    "The address is unknown, or what it names may not be seen by you. Both answer alike.",
+)
+METHOD = Kind(
+    "method-not-allowed", 405, "This address does not know that method", "The header Allow lists what it knows. See /api-docs."
+)
+INVALID = Kind(
+    "invalid-request",
+    422,
+    "The request has a value that cannot be used",
+    "`errors` names each value, where it stood, and what is allowed. Times need an offset: 2026-11-24T22:00:00Z.",
+)
+NO_TOKEN = Kind(
+    "unauthorized",
+    401,
+    "This needs a token that is valid",
+    "Send `Authorization: Bearer <token>`. A token has an end: make a new one with `harmattan-hub token --role admin`.",
+)
+FORBIDDEN = Kind("forbidden", 403, "Your role may not do this", "The token is valid, but this address asks for a higher role.")
+TOKEN_UNKNOWN = Kind(
+    "enrolment-token-unknown",
+    404,
+    "This enrolment token was never issued here",
+    "Check the hub's address, or issue a token: `harmattan-hub gateway enrol NAME`.",
+)
+TOKEN_CUT = Kind(
+    "enrolment-token-cut",
+    422,
+    "This enrolment token is not whole",
+    "A token has 48 characters, 0-9 and a-f. Copy the whole line that `harmattan-hub gateway enrol` printed.",
+)
+TOKEN_USED = Kind(
+    "enrolment-token-used",
+    409,
+    "This enrolment token was used",
+    "A token works once. If its gateway has no credential file, revoke the gateway and enrol it again.",
+)
+TOKEN_EXPIRED = Kind(
+    "enrolment-token-expired", 410, "This enrolment token is too old", "Issue a new one: `harmattan-hub gateway enrol NAME`."
+)
+TOKEN_REVOKED = Kind(
+    "enrolment-token-revoked",
+    410,
+    "This enrolment token was withdrawn",
+    "A newer token was issued for this gateway, or the gateway was revoked. Issue a new one: `harmattan-hub gateway enrol NAME`.",
+)
+TOO_SLOW = Kind(
+    "request-timeout", 408, "The request did not arrive in time", "A request has 30 s to arrive as a whole. Send it again."
+)
+TOO_LARGE = Kind("content-too-large", 413, "The request's body is too large", "Send less at once.")
+MEDIA = Kind("unsupported-media-type", 415, "This address reads JSON only", "Send `Content-Type: application/json`.")
+INTERNAL = Kind(
+    "internal-error", 500, "The hub made a mistake", "It is in the hub's log under the request's id. Please report both."
+)
+UNAVAILABLE = Kind(
+    "unavailable",
+    503,
+    "The hub cannot do this right now",
+    "Try again after the seconds that Retry-After names. /ready says what is missing.",
+)
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        *(NOT_FOUND, METHOD, INVALID, NO_TOKEN, FORBIDDEN),
+        *(TOKEN_UNKNOWN, TOKEN_CUT, TOKEN_USED, TOKEN_EXPIRED, TOKEN_REVOKED),
+        *(TOO_SLOW, TOO_LARGE, MEDIA, INTERNAL, UNAVAILABLE),
+    )
+}
+
+
+class Problem(Drop):
+    """This request cannot be answered. `more` becomes members of the document, `headers` of the answer."""
+
+    def __init__(self, kind: Kind, detail: str = "", *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail or kind.title, hint=kind.page if not detail else "")
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def document(self, instance: str) -> dict[str, Any]:
+        """RFC 9457, section 3.1; `instance` is the id of the request."""
+        said: dict[str, Any] = {"type": self.kind.path, "title": self.kind.title, "status": self.kind.status}
+        if self.detail:
+            said["detail"] = self.detail
+        return said | {"instance": instance} | self.more
+
+    def body(self, instance: str) -> bytes:
+        return msgspec.json.encode(self.document(instance))
+
+
+def invalid(name: str, why: str, *, where: str = "query", **more: Any) -> Problem:
+    """One value of the request that cannot be used."""
+    return Problem(INVALID, f"{name}: {why}", errors=[{"in": where, "name": name, "why": why}], **more)
