@@ -1,0 +1,288 @@
+"""The hub's tables, one Table each. Times are Unix [ms]; ids are integers; streams are 16 lower-case hex digits; sets are JSON.
+
+Log and sample tables carry no foreign keys: they are written by one careful hand, and a key per row costs more than the row.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# SQLite counts up by itself only in a column declared INTEGER; PostgreSQL's ids are identities of 64 bits.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id(name: str = "id") -> Column[int]:
+    return Column(name, _Id, Identity(), primary_key=True)
+
+
+meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("value", Text, nullable=False))
+
+# ---- the fleet: who may speak, where it stands
+
+network = Table("network", metadata, _id(), Column("slug", String, nullable=False, unique=True))
+
+gateway = Table(
+    "gateway",
+    metadata,
+    _id(),
+    Column("network", _Id, ForeignKey("network.id"), nullable=False),
+    Column("name", String, nullable=False, unique=True),
+    Column("key_version", Integer, nullable=False, server_default=text("1")),
+    Column("enrolled_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("gateway", _Id, ForeignKey("gateway.id"), nullable=False, index=True),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+)
+
+station = Table(
+    "station",
+    metadata,
+    _id(),
+    Column("network", _Id, ForeignKey("network.id"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("lat", Float),
+    Column("lon", Float),
+    Column("alt", Float),
+    Column("zone", String),
+    Column("visibility", String, nullable=False, server_default=text("'public'")),
+    UniqueConstraint("network", "name"),
+)
+
+sensor = Table(
+    "sensor",
+    metadata,
+    _id(),
+    Column("network", _Id, ForeignKey("network.id"), nullable=False),
+    Column("gateway", _Id, ForeignKey("gateway.id")),
+    Column("local_id", String, nullable=False),
+    Column("maker", String),
+    Column("model", String),
+    Column("serial", String),
+    UniqueConstraint("gateway", "local_id"),
+)
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("sensor", _Id, ForeignKey("sensor.id"), primary_key=True, autoincrement=False),
+    Column("from_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("station", _Id, ForeignKey("station.id"), nullable=False, index=True),
+    Column("to_ms", BigInteger),
+    Column("height_m", Float),
+    Column("indoor", Boolean),
+)
+
+# ---- the front: what was taken, and the sets that say so
+
+held = Table(
+    "held",
+    metadata,
+    _id("no"),
+    Column("gateway", _Id, nullable=False),
+    Column("stream", String(16), nullable=False),
+    Column("ranges", Text, nullable=False, server_default=text("'[]'")),
+    Column("gone", Text, nullable=False, server_default=text("'[]'")),
+    Column("card", String),
+    Column("previous", Text),
+    Column("seen_hi", BigInteger, nullable=False, server_default=text("0")),
+    UniqueConstraint("gateway", "stream"),
+)
+
+held_copy = Table(
+    "held_copy",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("gateway", _Id, primary_key=True, autoincrement=False),
+    Column("stream", String(16), primary_key=True),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("ranges", Text, nullable=False),
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    # Drawn by the writer, under a lock held to the commit, so that id order is commit order: no identity here.
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("gateway", _Id, nullable=False),
+    Column("stream", String(16), nullable=False),
+    Column("lo", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("take", Text),
+    Column("header", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Index(None, "gateway", "stream", "lo"),
+)
+
+conflict = Table(
+    "conflict",
+    metadata,
+    _id(),
+    Column("gateway", _Id, nullable=False),
+    Column("stream", String(16), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("batch", _Id, nullable=False),
+    Column("crc_held", BigInteger, nullable=False),
+    Column("crc_came", BigInteger, nullable=False),
+    UniqueConstraint("gateway", "stream", "seq", "crc_came"),
+)
+
+# ---- settle's result: the log in an order in which each row's meaning is known
+
+ready = Table(
+    "ready",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("batch", _Id, nullable=False),
+    Column("rows", Text),
+    Column("offset_ms", BigInteger, nullable=False, server_default=text("0")),
+)
+
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("gateway", _Id, nullable=False),
+    Column("stream", String(16), nullable=False),
+    Column("boot", String),
+    Column("batch", _Id, nullable=False),
+    Column("rows", Text, nullable=False),
+    Column("why", String, nullable=False),
+    Index(None, "gateway", "stream"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    _id(),
+    Column("gateway", _Id, nullable=False),
+    Column("sensor", _Id),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Index(None, "gateway", "time_ms"),
+)
+
+schema = Table(
+    "schema",
+    metadata,
+    _id(),
+    Column("gateway", _Id, nullable=False),
+    Column("stream", String(16), nullable=False),
+    Column("row", BigInteger, nullable=False),
+    Column("sensor", _Id, nullable=False, index=True),
+    Column("content", Text, nullable=False),
+    UniqueConstraint("gateway", "stream", "row"),
+)
+
+channel = Table(
+    "channel",
+    metadata,
+    Column("schema", _Id, primary_key=True, autoincrement=False),
+    Column("idx", SmallInteger, primary_key=True, autoincrement=False),
+    Column("parameter", String, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("exponent", SmallInteger, nullable=False),
+    Column("ambient", Boolean, nullable=False),
+    Column("period_s", Integer, nullable=False),
+)
+
+# ---- the followers' results
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("follower", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+
+view_error = Table(
+    "view_error",
+    metadata,
+    Column("follower", String, primary_key=True),
+    Column("ready", _Id, primary_key=True, autoincrement=False),
+    Column("row", BigInteger, primary_key=True, autoincrement=False),
+    Column("why", Text, nullable=False),
+)
+
+
+def _sample_columns() -> list[Column[int] | Column[str]]:
+    return [
+        Column("sensor", _Id, primary_key=True, autoincrement=False),
+        Column("time_ms", BigInteger, primary_key=True, autoincrement=False),
+        Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
+        Column("seq", BigInteger, primary_key=True, autoincrement=False),
+        Column("schema", _Id, nullable=False),
+        Column("body", Text, nullable=False),
+        Column("flags", Text),
+        Column("flags_edge", Text),
+    ]
+
+
+sample = Table("sample", metadata, *_sample_columns(), sqlite_with_rowid=False)
+
+sample_before = Table(
+    "sample_before",
+    metadata,
+    *_sample_columns(),
+    Column("replaced_ms", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+latest = Table(
+    "latest",
+    metadata,
+    Column("sensor", _Id, primary_key=True, autoincrement=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("schema", _Id, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("flags", Text),
+    Column("received_ms", BigInteger, nullable=False),
+    # The newest `sensor_state` event: while it says no and is newer than the sample, every flag is 9.
+    Column("state", String),
+    Column("state_ms", BigInteger),
+    Column("state_stream_no", BigInteger),
+    Column("state_seq", BigInteger),
+)
+
+reading = Table(
+    "reading",
+    MetaData(),  # a view, made by the first migration: no table for alembic to look after
+    Column("sensor", _Id),
+    Column("time_ms", BigInteger),
+    Column("parameter", String),
+    Column("unit", String),
+    Column("value", Float),
+    Column("flag", Integer),
+)
