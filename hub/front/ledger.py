@@ -1,0 +1,103 @@
+"""The hub's side of the ledger: what of a message to take, and what to answer. Committed sets in, decisions out. No I/O here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from readings.batch import Header
+from readings.messages import WIRE_INTERVALS, Ack, Answer, Hello, Pairs, Window
+from readings.ranges import Ranges
+from readings.row import Row
+
+WINDOW = Window(2, 32768)
+EMPTY = Ranges()
+
+
+class Known(Struct, frozen=True):
+    """What is committed of one stream: numbers held, numbers that a tombstone declares lost."""
+
+    held: Ranges = EMPTY
+    gone: Ranges = EMPTY
+
+
+class Admission(Struct, frozen=True):
+    """`take`: the numbers to store; empty: nothing new, acked alike. `whole`: all of them. `overlap`: numbers held before."""
+
+    take: Ranges
+    overlap: Ranges
+    whole: bool
+    after: Known
+
+
+class Conflict(Struct, frozen=True):
+    """The same identity with other contents: kept apart and told, never overwritten."""
+
+    seq: int
+    crc_held: int
+    crc_came: int
+
+
+def admit(header: Header, known: Known) -> Admission:
+    """Take = the message's numbers minus those held. A number that is gone and arrives after all is taken."""
+    message = Ranges.span(header.lo, header.hi)
+    take = message - known.held
+    whole = len(take) == header.n
+    return Admission(take, message - take, whole, Known(known.held | message, known.gone))
+
+
+def buried(known: Known, lost: Iterable[Sequence[int]]) -> Known:
+    """A tombstone's numbers go to `gone`."""
+    return Known(known.held, known.gone | Ranges(lost))
+
+
+def same_message(header: Header, earlier: Iterable[tuple[int, int, int]]) -> bool:
+    """Whether one of the earlier (lo, n, body crc) is this very message: then it is a duplicate and needs no comparison."""
+    return (header.lo, header.n, header.body_crc) in earlier
+
+
+def conflicts(held: Mapping[int, int], came: Mapping[int, int]) -> list[Conflict]:
+    """Row checksums by number, of what is held and of what came again."""
+    return [Conflict(seq, held[seq], crc) for seq, crc in sorted(came.items()) if seq in held and held[seq] != crc]
+
+
+def ack(incarnation: str, header: Header, known: Known, window: Window = WINDOW) -> Ack:
+    """What the gateway may believe once `known` is committed."""
+    return Ack(incarnation, header.stream, (header.lo, header.hi), on_wire(known.held | known.gone), on_wire(known.gone), window)
+
+
+def answer(
+    hello: Hello, known: Mapping[str, Known], safe: Mapping[str, Ranges], *, incarnation: str, time_ms: int, wait_s: int = 0
+) -> Answer:
+    """What is committed of each stream that the hello names; held and safe count gone numbers as in."""
+    asked = [s for s, _, _ in hello.streams]
+    sets = {s: known.get(s, Known()) for s in asked}
+    return Answer(
+        nonce=hello.nonce,
+        incarnation=incarnation,
+        time=time_ms,
+        held={s: on_wire(k.held | k.gone) for s, k in sets.items()},
+        gone={s: on_wire(k.gone) for s, k in sets.items() if k.gone},
+        safe={s: on_wire(safe[s]) for s in asked if safe.get(s)},
+        window=WINDOW,
+        wait_s=wait_s,
+    )
+
+
+def wait_s(hellos_in_10_s: int) -> int:
+    """How long a gateway's backlog waits after an answer [s]: when many return together, their newest rows go first."""
+    return min(60, hellos_in_10_s // 5)
+
+
+def on_wire(numbers: Ranges) -> Pairs:
+    """At most the 64 lowest intervals."""
+    return [(lo, hi) for lo, hi in numbers.lowest(WIRE_INTERVALS)]
+
+
+def lost_numbers(row: Row) -> tuple[str, list[list[int]]] | None:
+    """(stream, ranges) that a tombstone row `{stream, ranges, n, t0, t1, reason}` declares lost; None for any other row."""
+    if row.kind != "tombstone" or not isinstance(row.values, dict):
+        return None
+    stream, ranges = row.values.get("stream"), row.values.get("ranges")
+    if not isinstance(stream, str) or not isinstance(ranges, list):
+        return None
+    return stream, ranges
