@@ -7,7 +7,7 @@ first; again only after an answer, its time, or a gap. What the hub holds is kno
 deleted.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -65,17 +65,14 @@ class Alarm(Struct, frozen=True):
 
 
 Want = SayHello | SendRows
-Needs = Callable[[str, int, int], Sequence[int]]
-"""(stream, lo, hi) -> the seqs of the schema rows that these rows are read by."""
 
 
 class Ledger:
     """One gateway's side of the ledger. `retry_max_s`: a hello without an answer is repeated at the latest after this."""
 
-    def __init__(self, *, card: str, version: str, needs: Needs, nonce: Callable[[], str], retry_max_s: float = 60.0) -> None:
+    def __init__(self, *, card: str, version: str, nonce: Callable[[], str], retry_max_s: float = 60.0) -> None:
         self._card = card
         self._version = version
-        self._needs = needs
         self._nonce = nonce
         self._retry_max_s = retry_max_s
         self.clock = "unsynced"
@@ -225,7 +222,21 @@ class Ledger:
         if now_s >= self._backlog_s and self._backlog_may(used, bool(newest)):
             backlog = self._backlog_part()
         part = backlog if newest is None or (backlog is not None and self.window.messages == 1 and self._backlog_turn) else newest
-        return None if part is None else self._with_schema(*part)
+        return None if part is None else self._message(*part)
+
+    def schema_first(self, rows: SendRows, schemas: Iterable[int]) -> SendRows:
+        """The same rows; or, of the schema rows that they are read by, those that must go before them.
+
+        A schema row goes first if it is neither known to be held nor on its way, neighbours together.
+        """
+        unsent = self._unsent(rows.stream)
+        missing = sorted(seq for seq in set(schemas) if seq < rows.lo and seq in unsent)
+        if not missing:
+            return rows
+        hi = missing[0]
+        while hi + 1 in missing:
+            hi += 1
+        return self._message(rows.stream, missing[0], hi, rows.newest)
 
     def sent(self, rows: SendRows, hi: int, now_s: float) -> None:
         """Rows lo..hi of what was wanted were handed to the link."""
@@ -310,13 +321,7 @@ class Ledger:
             return used < self.window.messages - 1
         return self._backlog_turn or not newest_waits
 
-    def _with_schema(self, stream: str, lo: int, hi: int, newest: bool) -> SendRows:
-        """The rows, or first the schema row that they are read by, if it is not yet known to be held or on its way."""
-        unsent = self._unsent(stream)
-        for seq in self._needs(stream, lo, hi):
-            if seq < lo and seq in unsent:
-                lo = hi = seq
-                break
+    def _message(self, stream: str, lo: int, hi: int, newest: bool) -> SendRows:
         base = max(RESEND_S, RESEND_RTTS * self.rtt_s)
         expiry = base if newest else min(max(base, self._resend_s), RESEND_MAX_S)
         return SendRows(stream, lo, hi, self.window.bytes, expiry, newest)

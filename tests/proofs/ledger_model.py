@@ -29,7 +29,6 @@ class Gateway:
         self.ledger = Ledger(
             card="card",
             version="1",
-            needs=lambda s, lo, hi: [1, 2],
             nonce=lambda: f"{self.random.getrandbits(64):x}",
             retry_max_s=10,
         )
@@ -117,6 +116,7 @@ class World:
             if isinstance(want, SayHello):
                 self.up.append(want.hello)
                 continue
+            want = ledger.schema_first(want, [1, 2])
             hi = min(want.hi, want.lo + self.random.randrange(1, 40) - 1)
             ledger.sent(want, hi, self.now)
             self.up.append(self.gateway.rows(want, hi))
