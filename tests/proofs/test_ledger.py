@@ -43,7 +43,7 @@ def test_the_newest_rows_go_before_a_long_backlog() -> None:
     world.deliver_down()
     world.pump()
     rows = [m for m in world.up if isinstance(m, list)]
-    assert [r[1] for r in rows[0]] == [1]  # the schema that the newest rows are read by
+    assert rows[0][0][1] == 1  # the schema that the newest rows are read by
     for _ in range(12):
         world.deliver_up()
         world.deliver_down()
