@@ -1,0 +1,52 @@
+"""The opened parts that every role and every route is handed. Opened once a process, closed at its end."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from msgspec import Struct, field
+
+from hub.database.engine import Database, open_database, sqlite_path
+from hub.database.migrate import check
+from hub.settings import Settings
+
+
+class Condition(Struct, frozen=True):
+    """How a part is doing: `ok`, or why not in a word or two a person understands."""
+
+    ok: bool
+    why: str = ""
+    facts: Mapping[str, Any] = {}
+
+
+class Context(Struct, frozen=True):
+    """`conditions`: what /ready asks, by the part's name. `stop` is set once, when the process is to end."""
+
+    settings: Settings
+    database: Database
+    conditions: dict[str, Callable[[], Condition]] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def open_context(settings: Settings) -> Context:
+    """Migrates SQLite; refuses PostgreSQL that is not migrated, and either when its tables are newer. Raises Stop, Retry."""
+    return Context(settings, open_checked(settings))
+
+
+def open_checked(settings: Settings) -> Database:
+    """The database, its tables those of this version. Raises Stop, Retry."""
+    url = settings.database
+    if sqlite_path(url) is None:
+        check(url)
+        return open_database(url)
+    return open_database(url, create=True)
+
+
+async def opened(request: Request) -> Context:
+    """The context of the application that answers."""
+    context: Context = request.app.state.context
+    return context
+
+
+Opened = Annotated[Context, Depends(opened)]
