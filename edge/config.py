@@ -21,8 +21,8 @@ from readings.errors import Stop, Trouble
 
 if TYPE_CHECKING:  # the command line asks a running daemon without loading a single profile
     from adapters.catalogue import Catalogue
+    from adapters.profile import Link as SerialLink
     from adapters.profile import Profile
-
     from adapters.transport.base import Address
 
 __all__ = ["Config", "Credential", "Mistakes", "load", "load_credential", "load_network", "whereabouts"]
@@ -177,7 +177,7 @@ def _top(page: Page, root: Mark | None, allowed: Sequence[str], required: Sequen
             return {}
         page.wrong(None, "is empty", f"at least {' and '.join(required or allowed[:1])} must be given")
         return {}
-    every = page.mapping(root, (*allowed, *NOT_YET) if "gateway" in allowed else allowed, what="a mapping of keys at the top")
+    every = page.mapping(root, allowed, later=NOT_YET if "gateway" in allowed else (), what="a mapping of keys at the top")
     if every is None:
         return {}
     for key in NOT_YET:
@@ -326,7 +326,7 @@ def _profiles(page: Page, mark: Mark | None, base: Path) -> tuple[Path, ...]:
     for m in marks or ():
         said = page.text(m, example="a folder")
         if said and not (base / said).is_dir():
-            page.wrong(m, f"there is no folder {base / said}", "make it, or leave it out: the shipped profiles are always there")
+            page.wrong(m, f"there is no folder {said}", "make it, or leave it out: the shipped profiles are always there")
         elif said:
             found.append(base / said)
     return tuple(found)
@@ -349,12 +349,10 @@ def _sensors(page: Page, mark: Mark | None, base: Path, catalogue: "Catalogue") 
     found: list[tuple[Mark, SensorConfig]] = []
     seen: dict[str, int] = {}
     for m in marks or ():
-        keys = page.mapping(m, SENSOR_KEYS, what=f"a sensor such as {SENSOR_EXAMPLE}")
-        if keys is None:
-            continue
-        id_ = _sensor_id(page, m, keys, seen)
-        named = m.at(f"sensors.{id_}" if id_ else m.key)
-        sensor = _sensor(page, named, {key: value.at(f"{named.key}.{key}") for key, value in keys.items()}, id_, base, catalogue)
+        id_ = page.peek(m, "id")
+        named = m.at(f"sensors.{id_}") if re.fullmatch(SENSOR_ID, id_) else m
+        keys = page.mapping(named, SENSOR_KEYS, what=f"a sensor such as {SENSOR_EXAMPLE}")
+        sensor = _sensor(page, named, keys, seen, base, catalogue) if keys is not None else None
         if sensor is not None:
             found.append((named, sensor))
     _check_sharing(page, found)
@@ -374,11 +372,12 @@ def _sensor_id(page: Page, mark: Mark, keys: Mapping[str, Mark], seen: dict[str,
 
 
 def _sensor(
-    page: Page, mark: Mark, keys: Mapping[str, Mark], id_: str, base: Path, catalogue: "Catalogue"
+    page: Page, mark: Mark, keys: Mapping[str, Mark], seen: dict[str, int], base: Path, catalogue: "Catalogue"
 ) -> SensorConfig | None:
+    id_ = _sensor_id(page, mark, keys, seen)
     for key, example in (("profile", "profile: plantower.pms5003"), ("at", 'at: "serial:/dev/ttyUSB0"')):
         if key not in keys:
-            page.wrong(mark, f"has no {key}", f"add {key}, as in {example}")
+            page.wrong(mark, f"has no {key}", f"add it, as in {example}")
     every_s = page.time_s(keys["every"], 0.1, 86400.0, example="60s") if "every" in keys else 60.0
     reduce = page.choice(keys["reduce"], ("last", "mean")) if "reduce" in keys else "last"
     profile, address = _profile(page, keys.get("profile"), catalogue), _address(page, keys.get("at"), base)
@@ -393,9 +392,11 @@ def _profile(page: Page, mark: Mark | None, catalogue: "Catalogue") -> "Profile 
         return None
     try:
         return catalogue.get(said)
+    except Mistakes as error:
+        page.adopt(error.mistakes)
     except Trouble as error:
-        page.wrong(mark, error.why, error.hint)
-        return None
+        page.wrong(mark, f"`{said}`: {error.why}", error.hint)
+    return None
 
 
 def _address(page: Page, mark: Mark | None, base: Path) -> "Address | None":
@@ -407,14 +408,14 @@ def _address(page: Page, mark: Mark | None, base: Path) -> "Address | None":
     try:
         return parse_address(said, base)
     except Trouble as error:
-        page.wrong(mark, f"`{said}` {error.why}", error.hint)
+        page.wrong(mark, f"`{said}`: {error.why}", error.hint)
         return None
 
 
 def _check_sharing(page: Page, sensors: Sequence[tuple[Mark, SensorConfig]]) -> None:
     """One port, one line setting; one device, one entry. Several devices on one RS-485 line are normal."""
     devices: dict[object, str] = {}
-    lines: dict[Path, tuple[str, object]] = {}
+    lines: dict[Path, tuple[str, SerialLink]] = {}
     for mark, sensor in sensors:
         device = (sensor.address.identity, sensor.profile.id)
         if device in devices:
@@ -424,13 +425,13 @@ def _check_sharing(page: Page, sensors: Sequence[tuple[Mark, SensorConfig]]) -> 
         if port is None or sensor.address.kind == "replay":
             continue
         other, link = lines.setdefault(port, (sensor.id, sensor.profile.link))
-        if link != sensor.profile.link:
+        if link.line != sensor.profile.link.line:
             why = f"wants {_line(sensor.profile.link)} on {port}, but {other} wants {_line(link)} there"
             page.wrong(mark, why, "sensors on one serial port must share its line settings; use another port")
 
 
-def _line(link: object) -> str:
-    return f"{getattr(link, 'baud', '?')} baud, parity {getattr(link, 'parity', 'none')}"
+def _line(link: "SerialLink") -> str:
+    return f"{link.baud} baud, parity {link.parity}, {link.data_bits}+{link.stop_bits} bits"
 
 
 def _quality(page: Page, mark: Mark | None) -> dict[str, tuple[float, float]]:

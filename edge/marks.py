@@ -4,7 +4,7 @@ Values are taken by what is written, never by YAML 1.1's guesses: `no` is refuse
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -101,10 +101,11 @@ class Page:
         try:
             node = yaml.compose(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
-            at = error.problem_mark or error.context_mark
-            mark = Mark("", at.line + 1 if at else 1, yaml.ScalarNode("", ""))
             if not known:  # a tab or a wrong byte explains it already
-                self.wrong(mark, f"is not YAML: {error.problem}", "check indentation, colons and quotes near this line")
+                self._not_yaml(error)
+            return None
+        except RecursionError:
+            self.wrong(None, "is not YAML: too deep a nesting", "a configuration has four levels")
             return None
         except yaml.YAMLError as error:
             if not known:
@@ -114,31 +115,59 @@ class Page:
             return None
         return Mark("", node.start_mark.line + 1, node)
 
+    def _not_yaml(self, error: yaml.MarkedYAMLError) -> None:
+        opened = "quoted scalar" in (error.context or "")
+        at = error.context_mark if opened else error.problem_mark or error.context_mark
+        mark = Mark("", at.line + 1 if at else 1, yaml.ScalarNode("", ""))
+        if opened:
+            self.wrong(mark, "is not YAML: a quote that opens here does not close", "close it on the same line")
+        else:
+            self.wrong(mark, f"is not YAML: {error.problem}", "check indentation, colons and quotes in this line and before")
+
     # One value each; None when it was wrong (and said so).
 
-    def mapping(self, mark: Mark, allowed: Iterable[str] | None, *, what: str = "") -> dict[str, Mark] | None:
-        """Key -> value. Reports duplicate keys, and unknown ones unless `allowed` is None."""
+    def mapping(
+        self, mark: Mark, allowed: Sequence[str] | None, *, later: Sequence[str] = (), what: str = "a mapping"
+    ) -> dict[str, Mark] | None:
+        """Key -> value. Duplicate and unknown keys are mistakes (`allowed` None: any key goes; `later`: known, never offered)."""
         if not isinstance(mark.node, yaml.MappingNode):
-            names = ", ".join(allowed) if allowed is not None else ""
             self.wrong(
-                mark, f"is {_kind(mark.node)}, not {what or 'a mapping'}", f"keys are {names}" if names else "write `key: value`"
+                mark, f"is {_kind(mark.node)}, not {what}", f"keys are {', '.join(allowed)}" if allowed else "write `key: value`"
             )
             return None
         found: dict[str, Mark] = {}
+        before = ""
         for key, child in self._pairs(mark):
             if key in found:
                 self.wrong(child, f"is given twice, first in line {found[key].line}", "keep one of them")
-            elif allowed is not None and key not in (known := list(allowed)):
-                self.wrong(child, "unknown key", f"{nearest(key, known)}keys here are {', '.join(known)}")
-            else:
+            elif allowed is None or key in allowed or key in later:
                 found[key] = child
+            elif before in found and key.isdigit() and not self.text_or_none(child):  # {lat: 6,51} is {lat: 6, 51: null}
+                self._comma(found[before], key)
+            else:
+                self.wrong(child, "unknown key", f"{nearest(key, allowed)}keys here are {', '.join(allowed)}")
+            before = key
         return found
+
+    def _comma(self, mark: Mark, fraction: str) -> None:
+        whole = self.text_or_none(mark)
+        self.wrong(mark, f"`{whole},{fraction}` is not a number", f"write {whole}.{fraction}")
 
     def _pairs(self, mark: Mark) -> Iterator[tuple[str, Mark]]:
         for key, value in mark.node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
             path = f"{mark.key}.{name}" if mark.key else name
             yield name, Mark(path, key.start_mark.line + 1, value)
+
+    def text_or_none(self, mark: Mark) -> str:
+        """What is written there, "" for nothing or for more than one value. Reports no mistake."""
+        return str(mark.node.value) if isinstance(mark.node, yaml.ScalarNode) else ""
+
+    def peek(self, mark: Mark, key: str) -> str:
+        """The text under a key of a mapping, "" when there is none. Reports no mistake."""
+        if not isinstance(mark.node, yaml.MappingNode):
+            return ""
+        return next((self.text_or_none(child) for name, child in self._pairs(mark) if name == key), "")
 
     def is_mapping(self, mark: Mark) -> bool:
         return isinstance(mark.node, yaml.MappingNode)
