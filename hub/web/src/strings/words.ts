@@ -1,0 +1,96 @@
+// Every word that the page says, as one type: a language that lacks a word does not compile.
+import type { Category, Flag } from "../api.ts";
+
+export interface Words {
+  /** Language tag of the text, and of numbers and dates. */
+  tag: string;
+  locale: string;
+  languageName: string;
+  tagline: string;
+  skipToContent: string;
+  navigation: string;
+  language: string;
+
+  stations: string;
+  about: string;
+  allStations: string;
+  summary: (stations: number, reporting: number) => string;
+  noStations: string;
+  noStationsHint: string;
+  noValues: string;
+  nothingYet: string;
+  moreValues: (count: number) => string;
+  sensor: string;
+  latestValues: string;
+
+  value: string;
+  parameter: string;
+  flag: string;
+  unit: string;
+  age: string;
+  measuredAt: string;
+  seen: (when: string) => string;
+  never: string;
+  now: string;
+  internal: string;
+  averagedOver: (span: string) => string;
+  flags: Record<Flag, string>;
+  flagMeanings: Record<Flag, string>;
+  parameters: Record<string, string>;
+
+  categories: Record<Category, string>;
+  notEnoughData: string;
+  nowcastOf: string;
+  aqiNumber: string;
+  completeness: (percent: string) => string;
+
+  place: string;
+  coordinates: string;
+  altitude: string;
+  timezone: string;
+  sensors: string;
+  profile: string;
+  firmware: string;
+  serial: string;
+  caveats: string;
+
+  chart: string;
+  range: string;
+  hours: (count: number) => string;
+  loading: (percent: string) => string;
+  chartLabel: (parameter: string, sensor: string) => string;
+  count: (count: string) => string;
+  lowest: string;
+  median: string;
+  highest: string;
+  gaps: (count: string) => string;
+  suspects: (count: string) => string;
+  fails: (count: string) => string;
+  gapLegend: string;
+  nothingInRange: string;
+  failOutside: string;
+
+  live: string;
+  connecting: string;
+  reconnecting: string;
+  paused: string;
+  offline: string;
+  liveExplained: Record<"connecting" | "live" | "reconnecting" | "paused" | "offline", string>;
+
+  notFound: string;
+  notFoundHint: string;
+  tryAgain: string;
+  problemTitle: (status: number) => string;
+  problemHint: (status: number) => string;
+  keptValues: string;
+
+  aboutLead: string;
+  aboutValues: string;
+  aboutValuesText: string;
+  aboutFlags: string;
+  aboutCategory: string;
+  aboutCategoryText: string;
+  aboutData: string;
+  aboutDataText: string;
+  apiDocumentation: string;
+}
