@@ -110,7 +110,7 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
 
 
 def test_deep_nesting_is_refused_and_does_not_exhaust_the_stack(tmp_path: Path) -> None:
-    with pytest.raises(Mistakes, match="not YAML: .*nesting"):
+    with pytest.raises(Mistakes, match=r"not YAML: .*nesting"):
         load(written(tmp_path, "gateway: " + "[" * 100_000))
 
 
