@@ -73,10 +73,10 @@ class Tokens:
 
     def sign(self, caller: Caller, *, life_s: int = LIFE_S, now_s: float | None = None) -> str:
         now = int(time() if now_s is None else now_s)
-        claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "sub": caller.name, "role": caller.role.value, "jti": uuid4().hex}
+        claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "jti": uuid4().hex, "iat": now, "exp": now + life_s}
+        claims |= {"sub": caller.name, "role": caller.role.value}
         if caller.networks is not None:
             claims |= {"net": list(caller.networks)}
-        claims |= {"iat": now, "exp": now + life_s}
         return jwt.encode(claims, self._signing.private, algorithm="EdDSA", headers={"kid": self._signing.kid})
 
     def read(self, token: str) -> Caller:
