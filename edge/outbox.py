@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -458,15 +459,16 @@ class _CanonicalLine(_Line):
     canonical: str
 
 
-def export(path: Path, out: Path, *, canonical: bool = False, raw: bool = False) -> Exported:
+def export(path: Path, out: Path | BinaryIO, *, canonical: bool = False, raw: bool = False) -> Exported:
     """Every committed row as a line of JSON (NDJSON), oldest first; `raw`: as wire batches, one after another.
 
     Reads in steps of 1,000 rows, so that a daemon at work is not held up. Raises Retry when either file cannot be used.
+    An open `out` stays open.
     """
     rows = skipped = 0
     with Outbox.read(path) as reader:
         try:
-            with out.open("wb") as sink:
+            with out.open("wb") if isinstance(out, Path) else nullcontext(out) as sink:
                 for stream, lo, hi in reader.streams():
                     write = _batches(reader, stream, sink) if raw else _lines(reader, stream, sink, canonical=canonical)
                     for at in range(lo, hi + 1, EXPORT_STEP):
@@ -475,7 +477,7 @@ def export(path: Path, out: Path, *, canonical: bool = False, raw: bool = False)
                         rows += done
                         skipped += upto - at + 1 - done
         except OSError as error:
-            raise Retry(f"not written: {error.strerror}", what=str(out), hint="name a file in a folder with room") from error
+            raise Retry(f"not written: {error.strerror}", what=str(getattr(out, "name", out)), hint="name a file in a folder with room") from error
         return Exported(rows, skipped - reader.damaged_rows, reader.damaged_rows)
 
 
