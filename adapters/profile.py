@@ -317,8 +317,12 @@ class _Rules:
                 f"{field.at!r} is no {'byte' if isinstance(wire, FrameWire) else 'register'}",
                 "a whole number from 0",
             )
-        if kind not in SIZES:
-            self.wrong((*key, "type"), f"{kind} does not stand in grammar {_grammar(wire)}", f"one of {', '.join(SIZES)}")
+        if kind not in SIZES or (isinstance(wire, RegisterWire) and SIZES[kind] < 2):
+            self.wrong(
+                (*key, "type"),
+                f"{kind} does not stand in grammar {_grammar(wire)}",
+                "one of u16, s16, u32, s32, f32, in frames also u8, s8",
+            )
         elif isinstance(wire, FrameWire) and isinstance(field.at, int) and field.at + SIZES[kind] > wire.length:
             self.wrong(
                 (*key, "at"), f"byte {field.at} + {SIZES[kind]} lies behind the frame", f"the frame has {wire.length} bytes"

@@ -1,0 +1,219 @@
+"""Numbers as they stood on the wire in; values in canonical units, or scaled integers of a Schema's channels, out.
+
+A Plan is made once per profile: which channels, in which order, and how each raw number becomes its value. No I/O here.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import isfinite
+from operator import truediv
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from adapters.profile import Doubt, Field, Profile, conversion, default_type
+from readings.parameters import PARAMETERS
+from readings.sample import Channel, Flag, quantise, unscale
+
+Number = int | float | None
+LARGEST = 2**53 - 1
+"""Scaled integers beyond it lose their last digit in SQLite's and JavaScript's JSON."""
+
+
+class Fault(Struct, frozen=True):
+    """Why bytes held no reading: `code` is one of the vectors' error codes."""
+
+    code: str
+    detail: str = ""
+
+
+class Scale(Struct, frozen=True):
+    """scaled = raw * times + plus where that is exact (`times` is not 0); else round((raw * factor + offset) / 10**exponent)."""
+
+    exponent: int
+    factor: float
+    offset: float
+    times: int = 0
+    plus: int = 0
+
+    def scaled(self, raw: Number) -> int | None:
+        if raw is None:
+            return None
+        if self.times and isinstance(raw, int):
+            return raw * self.times + self.plus
+        return quantise(raw * self.factor + self.offset, self.exponent)
+
+    def value(self, raw: Number) -> float | None:
+        if raw is None:
+            return None
+        if self.times and isinstance(raw, int):
+            return unscale(raw * self.times + self.plus, self.exponent)
+        return raw * self.factor + self.offset
+
+
+class Plan:
+    """How one profile's raw numbers become values. `channels` is what a schema row says of them."""
+
+    def __init__(self, channels: Sequence[Channel], scales: Sequence[Scale]) -> None:
+        self.channels = tuple(channels)
+        self.scales = tuple(scales)
+        self.names = tuple(channel.parameter for channel in channels)
+        self.good: tuple[int, ...] = (int(Flag.GOOD),) * len(self.names)
+        self._as_they_are = all(scale.times == 1 and scale.plus == 0 and scale.exponent <= 0 for scale in scales)
+        self._divisors = tuple(10 ** max(0, -scale.exponent) for scale in scales)
+
+    def scaled(self, numbers: Sequence[Number]) -> tuple[int | None, ...]:
+        """The integers of a Sample. Quantised here, once."""
+        if self._as_they_are:
+            return tuple(numbers)  # type: ignore[arg-type]  # an exact scale of 1 belongs to integers only
+        return tuple([scale.scaled(raw) for scale, raw in zip(self.scales, numbers, strict=True)])
+
+    def values(self, numbers: Sequence[Number]) -> dict[str, float | None]:
+        if self._as_they_are and None not in numbers:
+            return dict(zip(self.names, map(truediv, numbers, self._divisors), strict=True))
+        return {name: scale.value(raw) for name, scale, raw in zip(self.names, self.scales, numbers, strict=True)}
+
+    def fits(self, at: int, raw: int | float) -> bool:
+        """Whether a raw number is finite and small enough to be stored without loss."""
+        scale = self.scales[at]
+        return isfinite(raw) and abs(raw * scale.factor + scale.offset) * 10.0**-scale.exponent <= LARGEST
+
+    def averaged(self, period_s: int) -> "Plan":
+        """The plan of means over a period [s]: one decimal finer."""
+        channels = [msgspec.structs.replace(c, exponent=c.exponent - 1, period_s=period_s) for c in self.channels]
+        scales = [Scale(s.exponent - 1, s.factor, s.offset) for s in self.scales]
+        return Plan(channels, scales)
+
+
+class Reading(Struct, frozen=True):
+    """One good answer. `numbers` are raw, in the plan's order, None = missing; one flag each; `notes` name what was odd."""
+
+    plan: Plan
+    numbers: tuple[Number, ...]
+    flags: tuple[int, ...]
+    texts: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """By parameter, in canonical units."""
+        return self.plan.values(self.numbers)
+
+    @property
+    def scaled(self) -> tuple[int | None, ...]:
+        """In the order of the schema's channels."""
+        return self.plan.scaled(self.numbers)
+
+
+Result = Reading | Fault
+
+
+class StreamDecoder(Protocol):
+    """Bytes in, readings and faults out, in their order. `skipped` counts bytes that belonged to nothing."""
+
+    plan: Plan
+    skipped: int
+
+    def feed(self, data: bytes) -> list[Result]: ...
+
+    def finish(self) -> list[Result]:
+        """The stream ended: what stands open is a fault."""
+
+    def reset(self) -> None:
+        """Forgets what stands open."""
+
+
+def plan_of(profile: Profile) -> Plan:
+    names = profile.numbers
+    fields = [profile.fields[name] for name in names]
+    scales = [_scale(name, field, profile) for name, field in zip(names, fields, strict=True)]
+    channels = [
+        Channel(name, PARAMETERS[name].unit, scale.exponent, field.place, field.period_s)
+        for name, field, scale in zip(names, fields, scales, strict=True)
+    ]
+    return Plan(channels, scales)
+
+
+def _scale(name: str, field: Field, profile: Profile) -> Scale:
+    """Exponent no coarser than the wire's own step; a tenth of the stated precision for floats."""
+    into = conversion(name, field)
+    factor, offset = float(into.scale), float(into.offset)
+    kind = field.type or default_type(profile.wire)
+    if kind in ("f32", "number"):
+        step = Fraction(str(field.step)) if field.step is not None else Fraction(str(field.precision)) / 10
+        # step and precision are stated in the field's unit: after its own scale, before its unit becomes canonical
+        return Scale(_magnitude(step * abs(into.scale) / abs(Fraction(str(field.scale)))), factor, offset)
+    coarse = _magnitude(abs(into.scale))
+    for exponent in (coarse, coarse - 1, coarse - 2):
+        times, plus = into.scale / Fraction(10) ** exponent, into.offset / Fraction(10) ** exponent
+        if times.denominator == 1 and plus.denominator == 1:
+            return Scale(exponent, factor, offset, int(times), int(plus))
+    return Scale(coarse, factor, offset)
+
+
+def _magnitude(step: Fraction) -> int:
+    """The largest e with 10**e <= step."""
+    exponent = 0
+    while Fraction(10) ** exponent > step:
+        exponent -= 1
+    while Fraction(10) ** (exponent + 1) <= step:
+        exponent += 1
+    return exponent
+
+
+class Rule(Struct, frozen=True):
+    """A profile's doubt, by index. `flags`: those of a reading in which only this doubt holds."""
+
+    name: str
+    positive: tuple[int, ...]
+    zero: tuple[int, ...]
+    absent: tuple[int, ...]
+    flags: tuple[int, ...]
+
+    def holds(self, numbers: Sequence[Number]) -> bool:
+        if self.absent:
+            return all(numbers[at] is None for at in self.absent)
+        return all(numbers[at] == 0 for at in self.zero) and any((numbers[at] or 0) > 0 for at in self.positive)
+
+
+def rules_of(profile: Profile, plan: Plan) -> tuple[Rule, ...]:
+    return tuple(_rule(name, doubt, plan) for name, doubt in profile.doubts.items())
+
+
+def _rule(name: str, doubt: Doubt, plan: Plan) -> Rule:
+    positive, zero, absent = (tuple(map(plan.names.index, names)) for names in (doubt.positive, doubt.zero, doubt.absent))
+    doubted = {*positive, *zero}
+    flags = tuple(int(Flag.SUSPECT) if at in doubted else int(Flag.GOOD) for at in range(len(plan.names)))
+    return Rule(name, positive, zero, absent, flags)
+
+
+class Judge:
+    """Raw numbers in, a Reading out: sentinels and unstorable numbers become missing, doubts become flags and notes."""
+
+    def __init__(self, profile: Profile, plan: Plan) -> None:
+        self.plan = plan
+        self.rules = rules_of(profile, plan)
+        self.sentinels = tuple(frozenset(profile.fields[name].sentinels) for name in plan.names)
+
+    def judge(
+        self, found: Sequence[Number], texts: Mapping[str, str], odd: Mapping[int, str], notes: Sequence[str] = ()
+    ) -> Reading:
+        """`odd`: by index, what was odd about a number that is kept all the same; it becomes suspect."""
+        numbers, flags, said = list(found), list(self.plan.good), list(notes)
+        for at, raw in enumerate(numbers):
+            if raw is not None and raw in self.sentinels[at]:
+                numbers[at] = None
+            elif raw is not None and not self.plan.fits(at, raw):
+                numbers[at] = None
+                said.append("not_finite" if not isfinite(raw) else "too_large")
+            if numbers[at] is None:
+                flags[at] = int(Flag.MISSING)
+            elif at in odd:
+                flags[at] = int(Flag.SUSPECT)
+        for rule in self.rules:
+            if rule.holds(numbers):
+                said.append(rule.name)
+                flags = [max(mine, theirs) for mine, theirs in zip(flags, rule.flags, strict=True)]
+        said += odd.values()
+        return Reading(self.plan, tuple(numbers), tuple(flags), texts, tuple(dict.fromkeys(said)))
