@@ -477,7 +477,9 @@ def export(path: Path, out: Path | BinaryIO, *, canonical: bool = False, raw: bo
                         rows += done
                         skipped += upto - at + 1 - done
         except OSError as error:
-            raise Retry(f"not written: {error.strerror}", what=str(getattr(out, "name", out)), hint="name a file in a folder with room") from error
+            raise Retry(
+                f"not written: {error.strerror}", what=str(getattr(out, "name", out)), hint="name a file in a folder with room"
+            ) from error
         return Exported(rows, skipped - reader.damaged_rows, reader.damaged_rows)
 
 
