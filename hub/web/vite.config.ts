@@ -3,7 +3,7 @@ import { defineConfig } from "vite";
 
 export default defineConfig({
   build: {
-    target: "es2020", // Chrome 80 and Safari 13.1: the cheap phones of 2020
+    target: "es2022", // Chrome 94 and Safari 15.4: phones of 2021, and older ones that update their browser
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     sourcemap: false,

@@ -70,7 +70,7 @@ export class Chart {
   constructor(drawn: Drawn) {
     this.drawn = drawn;
     this.plate.setAttribute("aria-label", drawn.label);
-    this.element = element("div", { class: "chart", "data-chart": drawn.channel.parameter }, this.plate, this.readout);
+    this.element = element("div", { class: "chart", "data-chart": drawn.channel.parameter }, this.readout, this.plate);
     this.plate.addEventListener("keydown", (event) => this.key(event));
     this.dark.addEventListener("change", this.recolour);
     this.resized.observe(this.plate);
@@ -99,6 +99,7 @@ export class Chart {
     dataset.last = String(series.times.at(-1) ?? "");
     this.plot ??= this.made(width);
     this.plot.setData([points.times, points.values], true);
+    this.read(this.plot);
   }
 
   get gapCount(): number {
@@ -135,7 +136,7 @@ export class Chart {
       padding: [12, 8, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 9, width: 2, fill: ink.line } },
       scales: { x: { time: true, range: () => this.range }, y: { range: (_plot, low, high) => scale(low, high) } },
-      series: [{}, { stroke: ink.line, width: 2, fill: ink.fill, points: { show: true, size: 4, fill: ink.line, filter: alone } }],
+      series: [{}, { stroke: ink.line, width: 1.5, fill: ink.fill, points: { show: true, size: 4, fill: ink.line, filter: alone } }],
       axes: this.axes(ink),
       hooks: { drawClear: [(plot) => this.shade(plot)], draw: [(plot) => this.mark(plot)], setCursor: [(plot) => this.read(plot)] },
     };
@@ -143,7 +144,7 @@ export class Chart {
   }
 
   private axes(ink: Ink): uPlot.Axis[] {
-    const { channel, words, zone } = this.drawn;
+    const { words, zone } = this.drawn;
     const font = "12px system-ui, sans-serif";
     const clock = inZone(zone, words.locale, { hour: "2-digit", minute: "2-digit" });
     const day = inZone(zone, words.locale, { day: "numeric", month: "short" });
@@ -160,9 +161,6 @@ export class Chart {
         grid: { stroke: ink.grid, width: 1 },
         size: (_plot, labels) => 14 + 7 * Math.max(2, ...(labels ?? []).map((label) => String(label).length)),
         values: (_plot, splits, _axis, _space, increment) => splits.map((split) => digits(round(split, least(increment)), null, words)),
-        label: unit(channel.unit),
-        labelFont: font,
-        labelSize: unit(channel.unit) === "" ? 0 : 18,
       },
     ];
   }
@@ -201,11 +199,10 @@ export class Chart {
     ctx.restore();
   }
 
-  /** The value under the cursor, in words. */
+  /** The value under the cursor, or else the last one, in words. */
   private read(plot: uPlot): void {
     const { words, zone, channel } = this.drawn;
-    const index = plot.cursor.idx ?? null;
-    const time = index === null ? undefined : plot.data[0][index];
+    const time = plot.data[0][plot.cursor.idx ?? -1] ?? this.series.times.at(-1);
     if (time === undefined) return setText(this.readout, "");
     const at = Math.min(firstFrom(this.series.times, time), this.series.times.length - 1);
     const value = this.series.values[at] ?? null;

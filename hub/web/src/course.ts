@@ -74,8 +74,13 @@ export class Course {
   }
 
   private async start(): Promise<void> {
-    const { Chart } = await import("./chart.ts");
+    const loaded = await import("./chart.ts").catch(() => null);
     if (this.closed) return;
+    if (loaded === null) {
+      this.status.replaceChildren(problem(asProblem(null), this.page.words, false, () => void this.start()));
+      return;
+    }
+    const { Chart } = loaded;
     const label = this.page.words.chartLabel(title(this.channel.parameter, this.page.words), this.sensor.name);
     this.chart = new Chart({ channel: this.channel, label, zone: this.zone, words: this.page.words });
     this.frame.replaceChildren(this.chart.element);

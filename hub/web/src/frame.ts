@@ -16,8 +16,8 @@ export class Frame {
   constructor(words: Words) {
     this.words = words;
     this.links = [element("a", { href: "/" }, words.stations), element("a", { href: "/about" }, words.about)];
-    this.tongues = Object.values(LANGUAGES).map((one) =>
-      element("a", { hreflang: one.tag, lang: one.tag, "aria-current": one.tag === words.tag && "true" }, one.languageName),
+    this.tongues = Object.entries(LANGUAGES).map(([tag, { name }]) =>
+      element("a", { hreflang: tag, lang: tag, "aria-current": tag === words.tag && "true" }, name),
     );
     document.documentElement.lang = words.tag;
     document.body.replaceChildren(this.header(), this.trouble, this.main, this.footer());

@@ -11,10 +11,10 @@ import { follow, match } from "./router.ts";
 import { Snapshot } from "./snapshot.ts";
 import { stationView } from "./station.ts";
 import { stationsView } from "./stations.ts";
-import { language } from "./strings/language.ts";
+import { language, LANGUAGES, type Tag } from "./strings/language.ts";
 import type { Page, View } from "./view.ts";
 
-let words = language(new URLSearchParams(location.search));
+let words = await LANGUAGES[language(new URLSearchParams(location.search))].load();
 let frame = new Frame(words);
 let view: View | null = null;
 let path = "";
@@ -44,15 +44,10 @@ function opened(address: URL): View {
 }
 
 /** Another language is another frame; another path another view; another query only a question to the view. */
-function arrived(address: URL, back: boolean): void {
-  const wanted = language(address.searchParams);
-  const translated = wanted !== words;
-  if (translated) {
-    words = wanted;
-    frame = new Frame(words);
-    frame.live(state);
-    complain();
-  }
+async function arrived(address: URL, back: boolean): Promise<void> {
+  const tag = language(address.searchParams);
+  const translated = tag !== words.tag;
+  if (translated) await translate(tag);
   frame.arrived(address);
   if (view !== null && !translated && address.pathname === path && view.asked) {
     view.asked(address.searchParams);
@@ -69,6 +64,13 @@ function arrived(address: URL, back: boolean): void {
   if (first) return;
   if (!back) scrollTo(0, 0);
   view.element.querySelector<HTMLElement>("h1")?.focus({ preventScroll: true });
+}
+
+async function translate(tag: Tag): Promise<void> {
+  words = await LANGUAGES[tag].load().catch(() => words); // not reached: the old language stays
+  frame = new Frame(words);
+  frame.live(state);
+  complain();
 }
 
 function complain(): void {
@@ -119,8 +121,8 @@ const live = new Live({
   },
 });
 
-const go = follow(arrived);
-arrived(new URL(location.href), false);
+const go = follow((address, back) => void arrived(address, back));
+await arrived(new URL(location.href), false);
 void snapshot.ask();
 live.follow();
 setInterval(() => tick(words), 1000);

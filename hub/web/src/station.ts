@@ -4,10 +4,10 @@ import { type Sensor, type Station, stationById } from "./api.ts";
 import { category } from "./category.ts";
 import { Course } from "./course.ts";
 import { element, fill } from "./dom.ts";
-import { digits, unit } from "./numbers.ts";
+import { digits } from "./numbers.ts";
 import { channels, newest, shown, title } from "./parameters.ts";
 import { asProblem, problem } from "./problem.ts";
-import { about, number, quality } from "./values.ts";
+import { about, number, quality, unitOf } from "./values.ts";
 import type { Page, View } from "./view.ts";
 
 const HOURS = [1, 6, 24, 168];
@@ -177,7 +177,7 @@ class StationView implements View {
           "tr",
           {},
           name,
-          element("td", { class: "value" }, number(one, zone, words), " ", element("span", { class: "unit" }, unit(one.channel.unit))),
+          element("td", { class: "value" }, number(one, zone, words), " ", unitOf(one)),
           element("td", {}, quality(one.flag, words)),
         ),
       );

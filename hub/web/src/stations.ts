@@ -28,15 +28,18 @@ class SensorPart {
     this.element.append(this.head, this.terms, this.more);
   }
 
-  update(sensor: Sensor, zone: string | null, top: Shown | null): void {
+  update(sensor: Sensor, station: Station, top: Shown | null): void {
     const { words } = this.page;
+    const zone = station.timezone;
+    // The age of a station's only sensor stands at the top of its card already.
+    const alone = station.sensors.length === 1;
     const all = shown(sensor).filter((one) => !(top?.sensor.id === sensor.id && top.channel.parameter === one.channel.parameter));
     const first = all.filter((one) => isFirst(one.channel.parameter)).slice(0, IN_SIGHT);
     const inSight = all.filter((one) => first.includes(one) || isTrouble(one.flag));
     const hidden = all.filter((one) => !inSight.includes(one));
     const model = sensor.model ?? sensor.profile;
-    const time = sensor.latest && ageOf(sensor.latest.time, zone, words);
-    this.head.replaceChildren(element("span", {}, shortName(sensor)), element("small", {}, [sensor.maker, model].filter(Boolean).join(" ")), time ?? "");
+    const time = !alone && sensor.latest && ageOf(sensor.latest.time, zone, words);
+    this.head.replaceChildren(element("span", {}, shortName(sensor)), element("small", {}, [sensor.maker, model].filter(Boolean).join(" ")), time || "");
     this.terms.replaceChildren(...inSight.map((one) => term(one, zone, words)));
     this.rest.replaceChildren(...hidden.map((one) => term(one, zone, words)));
     this.terms.hidden = inSight.length === 0;
@@ -75,7 +78,7 @@ class Card {
     if (top === null) this.top.replaceChildren(words.noValues);
     else this.top.replaceChildren(...this.headline(top, zone));
     this.index.replaceChildren(category(station.index, words));
-    fill(this.sensors, station.sensors.map((sensor) => this.part(sensor, zone, top)));
+    fill(this.sensors, station.sensors.map((sensor) => this.part(sensor, station, top)));
   }
 
   private headline(top: Shown, zone: string | null): Node[] {
@@ -85,13 +88,13 @@ class Card {
     return isTrouble(top.flag) ? [label, figure, quality(top.flag, words)] : [label, figure];
   }
 
-  private part(sensor: Sensor, zone: string | null, top: Shown | null): HTMLElement {
+  private part(sensor: Sensor, station: Station, top: Shown | null): HTMLElement {
     let part = this.parts.get(sensor.id);
     if (part === undefined) {
       part = new SensorPart(this.page);
       this.parts.set(sensor.id, part);
     }
-    part.update(sensor, zone, top);
+    part.update(sensor, station, top);
     return part.element;
   }
 }

@@ -34,7 +34,7 @@ export function number(shown: Shown, zone: string | null, words: Words): HTMLEle
 
 export const unitOf = (shown: Shown): HTMLElement | null => {
   const text = unit(shown.channel.unit);
-  return text === "" ? null : element("span", { class: "unit" }, text);
+  return text === "" || shown.value === null ? null : element("span", { class: "unit" }, text);
 };
 
 /** What else is to be known of a channel: inside the housing, a mean over a minute. */

@@ -4,7 +4,6 @@ import type { Words } from "./words.ts";
 export const en: Words = {
   tag: "en",
   locale: "en-GB",
-  languageName: "English",
   tagline: "Air quality, as it is measured",
   skipToContent: "Skip to content",
   navigation: "Main",

@@ -4,7 +4,6 @@ import type { Words } from "./words.ts";
 export const fr: Words = {
   tag: "fr",
   locale: "fr-FR",
-  languageName: "Français",
   tagline: "La qualité de l’air, telle que mesurée",
   skipToContent: "Aller au contenu",
   navigation: "Principale",

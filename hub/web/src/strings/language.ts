@@ -1,14 +1,19 @@
-// The address, what was chosen before and the browser's wish in; one language's words out.
-import { en } from "./en.ts";
-import { fr } from "./fr.ts";
+// The address, what was chosen before and the browser's wish in; one language's words out. Only the language that is read is loaded.
 import type { Words } from "./words.ts";
 
 export type { Words } from "./words.ts";
 
-export const LANGUAGES: Record<string, Words> = { en, fr };
+export type Tag = "en" | "fr";
+
+export const LANGUAGES: Record<Tag, { name: string; load: () => Promise<Words> }> = {
+  en: { name: "English", load: async () => (await import("./en.ts")).en },
+  fr: { name: "Français", load: async () => (await import("./fr.ts")).fr },
+};
 const REMEMBERED = "harmattan.language";
 
-let chosen = "";
+let chosen: Tag | null = null;
+
+const isTag = (text: string | null): text is Tag => text !== null && Object.hasOwn(LANGUAGES, text);
 
 function remembered(): string | null {
   try {
@@ -19,9 +24,9 @@ function remembered(): string | null {
 }
 
 /** `?lang=` wins and is remembered; then what was remembered; then the browser's languages; then English. */
-export function language(search: URLSearchParams): Words {
+export function language(search: URLSearchParams): Tag {
   const asked = search.get("lang");
-  if (asked !== null && asked in LANGUAGES) {
+  if (isTag(asked)) {
     chosen = asked;
     try {
       localStorage.setItem(REMEMBERED, asked);
@@ -29,7 +34,6 @@ export function language(search: URLSearchParams): Words {
       // as above
     }
   }
-  const wishes = [chosen, remembered() ?? "", ...navigator.languages.map((wish) => wish.slice(0, 2).toLowerCase()), "en"];
-  const tag = wishes.find((wish) => wish in LANGUAGES) ?? "en";
-  return LANGUAGES[tag] ?? en;
+  const wishes = [chosen, remembered(), ...navigator.languages.map((wish) => wish.slice(0, 2).toLowerCase())];
+  return wishes.find(isTag) ?? "en";
 }

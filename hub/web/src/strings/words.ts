@@ -2,10 +2,9 @@
 import type { Category, Flag } from "../api.ts";
 
 export interface Words {
-  /** Language tag of the text, and of numbers and dates. */
-  tag: string;
+  /** Language of the text; `locale` is that of numbers and dates. */
+  tag: "en" | "fr";
   locale: string;
-  languageName: string;
   tagline: string;
   skipToContent: string;
   navigation: string;
