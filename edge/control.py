@@ -12,7 +12,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from readings.errors import Retry, Stop, Trouble, Wait
+from readings.sample import rfc3339
 
 log = logging.getLogger("edge.control")
 
@@ -95,15 +95,6 @@ class NotRunning(Wait):
     """Nobody serves the socket."""
 
 
-def rfc3339(wall_ms: int | None) -> str | None:
-    """Unix [ms] -> `2026-11-24T22:00:00.000Z`; None for a time outside the years 1 to 9999."""
-    try:
-        at = datetime.fromtimestamp((wall_ms or 0) // 1000, UTC).replace(microsecond=(wall_ms or 0) % 1000 * 1000)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return None if wall_ms is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def status(snapshot: Snapshot, now_mono_s: float) -> dict[str, Any]:
     """The document that `status` prints: contract.md's keys, and `units`, `hint` and `alarms` for the table."""
     link = snapshot.uplink
@@ -114,7 +105,12 @@ def status(snapshot: Snapshot, now_mono_s: float) -> dict[str, Any]:
         "version": snapshot.version,
         "sensors": [_sensor(sensor, now_mono_s) for sensor in snapshot.sensors],
         "outbox": {"rows": snapshot.rows, "bytes": snapshot.bytes, "pending": snapshot.pending},
-        "uplink": {"state": link.state, "since": rfc3339(link.since_ms), "next_try_s": next_try_s, "why": link.why},
+        "uplink": {
+            "state": link.state,
+            "since": None if link.since_ms is None else rfc3339(link.since_ms),
+            "next_try_s": next_try_s,
+            "why": link.why,
+        },
         "clock": snapshot.clock,
         "disk": snapshot.disk,
         "disk_why": snapshot.disk_why,
@@ -126,7 +122,7 @@ def _sensor(sensor: SensorState, now_mono_s: float) -> dict[str, Any]:
     return {
         "id": sensor.id,
         "state": sensor.state,
-        "time": rfc3339(sensor.at_ms),
+        "time": None if sensor.at_ms is None else rfc3339(sensor.at_ms),
         "age_s": None if sensor.seen_mono_s is None else round(max(0.0, now_mono_s - sensor.seen_mono_s), 1),
         "values": sensor.values,
         "units": sensor.units,

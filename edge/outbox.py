@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -37,7 +36,7 @@ from edge.card import (
 from readings.batch import encode
 from readings.errors import Retry, Stop, Trouble
 from readings.row import BadRow, Row, canonical, crc, event_row, parse, sample_row, schema_of, schema_row
-from readings.sample import Moment, Sample, Schema, unscale
+from readings.sample import Moment, Sample, Schema, rfc3339, unscale
 
 __all__ = ["Committed", "Damaged", "Event", "Exported", "Outbox", "Reader", "Refused", "StorageFailed", "export"]
 
@@ -529,12 +528,3 @@ def by_parameter(schema: Schema, values: Sequence[int | None], flags: Sequence[i
     channels = schema.channels
     named_values = {c.parameter: unscale(v, c.exponent) for c, v in zip(channels, values, strict=True)}
     return named_values, {c.parameter: f for c, f in zip(channels, flags, strict=True)}
-
-
-def rfc3339(wall_ms: int) -> str | None:
-    """Unix [ms] as `2026-11-24T22:00:00.000Z`; None beyond the years 1 to 9999."""
-    try:
-        at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=wall_ms)
-    except OverflowError:
-        return None
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

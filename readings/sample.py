@@ -1,6 +1,7 @@
 """One answer of one sensor, as numbers: a Schema says what the numbers mean, a Sample holds them with time and flags."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Literal
 
@@ -69,6 +70,17 @@ class Sample(Struct, frozen=True):
 
 LARGEST_SCALED = (1 << 53) - 1
 """JSON readers lose integers above this."""
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def rfc3339(wall_ms: int) -> str | None:
+    """Unix [ms] as `2026-11-24T22:00:00.000Z`; None outside the years 1 to 9999."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=wall_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    except OverflowError:
+        return None
 
 
 def quantise(value: float | None, exponent: int) -> int | None:

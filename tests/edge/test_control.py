@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.control import LinkState, NotRunning, SensorState, Server, Shown, Snapshot, ask, rfc3339
+from edge.control import LinkState, NotRunning, SensorState, Server, Shown, Snapshot, ask
 from readings.errors import Retry, Stop
+from readings.sample import rfc3339
 
 NOON = 1_795_608_000_000
 
