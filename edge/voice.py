@@ -1,0 +1,117 @@
+"""A sensor of network.yaml and a moment in; what it would say then, as its profile's bytes with their meaning, out.
+
+The meaning is read back from the bytes by the profile's own decoder: a log line never claims more than the wire carried.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from adapters.decode import Reading, decoder, encoder
+from adapters.decode.registers import RegisterDecoder
+from adapters.decode.registers import encoder as register_encoder
+from adapters.profile import JsonWire, Profile, RegisterWire
+from edge.config import SensorConfig
+from edge.day import Day, knows
+from readings.errors import Stop
+
+Clock = Callable[[], int]
+"""Unix time [ms]."""
+QUIET_MS, OLDEST_MS = 250, 2000
+"""A meter renews its registers after a pause between requests, so that the requests of one poll see one moment."""
+
+
+class Answer(Struct, frozen=True):
+    """`shown` is the answer as a log line shows it: {"hex": ...} or {"json": ...}. `values` by parameter, canonical units."""
+
+    raw: bytes
+    shown: Mapping[str, Any]
+    values: Mapping[str, float | None]
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Voice:
+    """A sensor whose every answer is whole: one frame, or one JSON body. `ask`: what it waits for, None = talks by itself."""
+
+    def __init__(self, profile: Profile, day: Day, clock: Clock = wall_ms) -> None:
+        self.ask: bytes | None = profile.ask
+        self._day, self._clock = day, clock
+        self._names = _spoken(profile)
+        self._encode, self._decoder = encoder(profile), decoder(profile)
+        self._is_json = isinstance(profile.wire, JsonWire)
+
+    def say(self) -> Answer:
+        now = self._clock()
+        raw = self._encode({name: self._day.truth(name, now) for name in self._names})
+        assert isinstance(raw, bytes)  # noqa: S101  # only registers encode into an image
+        return Answer(raw, {"json": json.loads(raw)} if self._is_json else {"hex": raw.hex()}, self._meaning(raw))
+
+    def _meaning(self, raw: bytes) -> Mapping[str, float | None]:
+        """{} for an answer that means no reading, as `warming up` would."""
+        results = self._decoder.feed(raw)
+        return results[-1].values if results and isinstance(results[-1], Reading) else {}
+
+
+class Meter:
+    """A Modbus device: registers that hold still while it is asked. Reserved registers between known ones read as zero."""
+
+    def __init__(self, profile: Profile, day: Day, clock: Clock = wall_ms) -> None:
+        assert isinstance(profile.wire, RegisterWire)  # noqa: S101  # meter() chose by grammar
+        self.function: int = profile.wire.function
+        self._day, self._clock = day, clock
+        self._names = _spoken(profile)
+        self._encode, self._decoder = register_encoder(profile), RegisterDecoder(profile)
+        self._image: dict[int, int] = {}
+        self._renewed_ms = self._asked_ms = 0
+
+    def read(self, first: int, count: int) -> tuple[list[int], Mapping[str, float | None]] | None:
+        """Words from an address on, and the values that they hold whole; None where the device has no registers."""
+        self._renew()
+        if first < min(self._image) or first + count - 1 > max(self._image):
+            return None
+        asked = {at: self._image.get(at, 0) for at in range(first, first + count)}
+        held = {name: value for name, value in self._decoder.reading(asked).values.items() if value is not None}
+        return list(asked.values()), held
+
+    def _renew(self) -> None:
+        now = self._clock()
+        quiet = not 0 <= now - self._asked_ms < QUIET_MS
+        if quiet or not 0 <= now - self._renewed_ms < OLDEST_MS:
+            self._image = self._encode({name: self._day.truth(name, now) for name in self._names})
+            self._renewed_ms = now
+        self._asked_ms = now
+
+
+def voice(sensor: SensorConfig, seed: int) -> Voice:
+    """Raises Stop when a device of this profile is not reached in this way, or the day does not know what it measures."""
+    if isinstance(sensor.profile.wire, RegisterWire) or isinstance(sensor.profile.wire, JsonWire) != (
+        sensor.address.kind == "http"
+    ):
+        raise _mismatch(sensor)
+    return Voice(sensor.profile, Day(seed, sensor.id))
+
+
+def meter(sensor: SensorConfig, seed: int) -> Meter:
+    """Raises Stop like voice()."""
+    if not isinstance(sensor.profile.wire, RegisterWire):
+        raise _mismatch(sensor)
+    return Meter(sensor.profile, Day(seed, sensor.id))
+
+
+def _mismatch(sensor: SensorConfig) -> Stop:
+    hint = "serial: plays frames, modbus-tcp: registers, http: JSON"
+    return Stop(f"{sensor.profile.id} does not speak over {sensor.address.kind}", what=f"sensor {sensor.id}", hint=hint)
+
+
+def _spoken(profile: Profile) -> tuple[str, ...]:
+    """Raises Stop when the synthetic day has no rule for one of the profile's parameters."""
+    unknown = [name for name in profile.numbers if not knows(name)]
+    if unknown:
+        raise Stop(f"the synthetic day knows no {', '.join(unknown)}", what=profile.id, hint="add a rule to edge/day.py")
+    return profile.numbers
