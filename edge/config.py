@@ -38,6 +38,12 @@ TOP_KEYS = ("gateway", "site", "hub", "link", "store", "control", "profiles", "s
 NOT_YET = ("listen", "alarm", "anomaly")
 SENSOR_KEYS = ("id", "profile", "at", "every", "reduce")
 SENSOR_EXAMPLE = '- {id: pm, profile: plantower.pms5003, at: "serial:/dev/ttyUSB0", every: 60s}'
+REACHED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "frame": (("serial", "replay"), "serial:/dev/ttyUSB0"),
+    "registers": (("modbus-tcp", "modbus-rtu", "replay"), "modbus-tcp://HOST:502?unit=1"),
+    "jsonpath": (("http", "https", "listen", "replay"), "http://HOST/path"),
+}
+"""grammar of a profile -> kinds of `at:` that reach such a device, and one to show"""
 LINKS: Mapping[str, tuple[float, float]] = {"open": (10.0, 30.0), "metered": (600.0, 900.0)}
 """mode -> flush, keepalive [s]"""
 
@@ -232,7 +238,10 @@ def _zone(page: Page, mark: Mark | None) -> str | None:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         zones = available_timezones()
         if zones or not re.fullmatch(r"[A-Z][A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", said):  # no tzdata installed: the shape must do
-            page.wrong(mark, f"`{said}` is no time zone", f"{nearest(said, zones)}write an IANA name, as in Africa/Lagos")
+            near = next((f"did you mean {zone}? " for zone in sorted(zones) if zone.endswith(f"/{said}")), "") or nearest(
+                said, zones
+            )
+            page.wrong(mark, f"`{said}` is no time zone", f"{near}write an IANA name, as in Africa/Lagos")
             return None
     return said
 
@@ -381,6 +390,10 @@ def _sensor(
     every_s = page.time_s(keys["every"], 0.1, 86400.0, example="60s") if "every" in keys else 60.0
     reduce = page.choice(keys["reduce"], ("last", "mean")) if "reduce" in keys else "last"
     profile, address = _profile(page, keys.get("profile"), catalogue), _address(page, keys.get("at"), base)
+    if profile is not None and address is not None:
+        kinds, example = REACHED[str(profile.wire.__struct_config__.tag)]
+        if address.kind not in kinds:
+            page.wrong(keys["at"], f"{profile.id} is not reached over {address.kind}", f"write {example}")
     if profile is None or address is None or not id_ or every_s is None:
         return None
     return SensorConfig(id_, profile, address, every_s, "mean" if reduce == "mean" else "last")

@@ -175,3 +175,11 @@ def test_a_damaged_credential_is_refused_without_showing_it(tmp_path: Path, text
         load_credential(credential(tmp_path, text), "lagos-01")
     assert "hunter2" not in str(told.value)
     assert "a1a1" not in str(told.value)
+
+
+def test_a_time_zone_is_an_iana_name(tmp_path: Path) -> None:
+    assert (
+        load(written(tmp_path, f"gateway: lagos-01\nsite: {{zone: Africa/Lagos}}\nsensors: [{PM}]\n")).site.zone == "Africa/Lagos"
+    )
+    with pytest.raises(Mistakes, match=r"site.zone: `GMT plus 1` is no time zone; .*write an IANA name, as in Africa/Lagos"):
+        load(written(tmp_path, f"gateway: lagos-01\nsite: {{zone: GMT plus 1}}\nsensors: [{PM}]\n"))
