@@ -94,14 +94,13 @@ profiles_option = click.option(
 @click.argument("config", type=FILE, default=DEFAULT_CONFIG)
 def run(config: Path) -> int:
     """Run the daemon with CONFIG [default: /etc/harmattan/gateway.yaml]."""
-    from adapters.catalogue import Catalogue
     from edge.config import load, load_credential
     from edge.daemon import Daemon
 
     _log_to_stderr()
     settings = load(config)
     credential = load_credential(settings.hub.credential, settings.gateway) if settings.hub else None
-    return Daemon(settings, Catalogue.load(settings.profiles), credential).run()
+    return Daemon(settings, credential, version=version()).run()
 
 
 def _log_to_stderr() -> None:

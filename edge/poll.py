@@ -73,13 +73,21 @@ class Polled(Struct, frozen=True):
     counted: dict[str, int] = {}
 
 
+Judge = Callable[[Schema, Sample], Sample]
+
+
+def _as_it_is(_: Schema, sample: Sample) -> Sample:
+    return sample
+
+
 class Post(Struct):
-    """One sensor's place at its port. `timeout_s`: how long its answer may take."""
+    """One sensor's place at its port. `timeout_s`: how long its answer may take; `judge`: adds the quality hints."""
 
     id: str
     sensor: Sensor
     every_s: float
     timeout_s: float
+    judge: Judge = _as_it_is
     due_s: float = 0.0
     slot: int = 0
     failures: int = 0
@@ -193,9 +201,10 @@ class PortWorker:
         at = self._clock.moment_at(answer.arrived_mono_ns)
         if answer.instrument_time_ms is not None:
             at = Moment(at.boot, None, answer.instrument_time_ms, at.clock)
+        schema = post.sensor.schema
+        sample = post.judge(schema, Sample(post.id, at, answer.values, answer.flags))
         post.failures, post.state = 0, "ok"
-        sample = Sample(post.id, at, answer.values, answer.flags)
-        self._post(Polled(post.id, "ok", at, sample, post.sensor.schema, counted=answer.counted))
+        self._post(Polled(post.id, "ok", at, sample, schema, counted=answer.counted))
         self._on_grid(post)
 
     def _failed(self, post: Post, state: str, why: str, hint: str) -> None:

@@ -85,7 +85,7 @@ class Line(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def subscribe(self, topics: list[tuple[str, int]]) -> None: ...
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False, expiry_s: int | None = None) -> int: ...
+    def publish(self, topic: str, payload: bytes, qos: int = 0, *, expiry_s: int | None = None) -> int | None: ...
 
 
 class Ears(Struct, frozen=True):
@@ -143,6 +143,8 @@ class Uplink:
         """Begin to connect; link events go to `post` and come back through `handle`."""
         self._post = post
         self._next_flush_s = time.monotonic() + self._flush_s
+        if self._outbox.stream is not None:  # the gateway was enrolled while it ran
+            self.ledger.started(self._outbox.stream, self._outbox.previous)
         self._connect()
 
     def stop(self) -> None:
