@@ -3,34 +3,29 @@
 Everything it keeps is in the folder: `demo.json` says where things are, `logs/` what each process said.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
 import sys
-import textwrap
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
 from scripts.children import Child, Children, Ended, output_of
+from scripts.claim import check_port, free_port, locked, say
 from scripts.lagos import Gateway, write
+from scripts.table import readings, table
 
 BIN = Path(sys.executable).parent
 DEFAULT_DIR = Path("~/.cache/harmattan/demo")
 START_S = 60.0
 READINGS_S = 120.0
-LONGEST_DIR = 107 - len("/edge/demo-01/edge.sock")
-"""Bytes. A unix socket's path has at most 107."""
 
 
 class Interrupted(Exception):
@@ -84,6 +79,7 @@ class Demo:
     def describe(self) -> None:
         """Writes demo.json, whole or not at all."""
         told = {
+            "pid": os.getpid(),
             "url": self.url,
             "mqtt": self.mqtt_url,
             "token": self.token,
@@ -165,16 +161,6 @@ class Demo:
             self.children.signal("broker", signal.SIGHUP)
 
 
-def say(text: str) -> None:
-    print(f"demo: {text}", file=sys.stderr, flush=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -189,25 +175,6 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def readings(url: str, since_ms: float) -> list[list[str]]:
-    """Station, sensor, time, values with units: one row for each sensor with a reading stored since a Unix time [ms]."""
-    with urllib.request.urlopen(f"{url}/api/v1/dashboard/realtime", timeout=10) as response:  # noqa: S310  # our own hub
-        stations = json.load(response)["stations"]
-    rows = []
-    for station in sorted(stations, key=lambda s: str(s["name"])):
-        for sensor in station["sensors"]:
-            latest = sensor["latest"]
-            if latest is None or datetime.fromisoformat(latest["time"]).timestamp() * 1000 < since_ms:
-                continue
-            values = [
-                f"{name} {value:g} {latest['units'].get(name, '')}".rstrip()
-                for name, value in latest["values"].items()
-                if value is not None
-            ]
-            rows.append([str(station["name"]), str(sensor["name"]), str(latest["time"]), ", ".join(values)])
-    return rows
 
 
 def expected(gateways: Sequence[Gateway]) -> set[str]:
@@ -232,81 +199,6 @@ def first_readings(demo: Demo, begun: float) -> list[list[str]]:
             )
         demo.tend()
         time.sleep(0.25)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; the last is wrapped to the terminal."""
-    heads = ("station", "sensor", "time", "values")
-    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(3)]
-    indent = sum(widths) + 6
-    room = max(40, shutil.get_terminal_size((160, 24)).columns - indent)
-    lines = []
-    for row in (heads, *rows):
-        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-        wrapped = textwrap.wrap(row[3], room) or [""]
-        lines += [f"{cells}  {wrapped[0]}", *(" " * indent + more for more in wrapped[1:])]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The folder is this demo's alone. Raises Ended when it cannot be, and clears up after one that was killed."""
-    if any(c.isspace() for c in str(folder)) or len(os.fsencode(folder)) > LONGEST_DIR:
-        raise Ended(
-            f"{folder}: blanks or more than {LONGEST_DIR} bytes do not fit into device and socket paths; choose another --dir"
-        )
-    try:
-        for name in ("", "logs", "dev", "hub", "broker", "edge"):
-            (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "lock").open("a+")
-    except OSError as error:
-        raise Ended(f"{error.filename}: {error.strerror}; choose another --dir") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-            raise Ended(f"{folder} is in use by a demo with pid {pid}; stop that one or choose another --dir") from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        end_leftovers(folder)
-        yield
-        lock.truncate(0)
-
-
-def end_leftovers(folder: Path) -> None:
-    """Processes of an earlier demo in this folder that outlived it (they should not): named by demo.json, proven by /proc."""
-    for name, pid in told_before(folder).get("pids", {}).items():
-        try:
-            words = Path(f"/proc/{int(pid)}/cmdline").read_bytes()
-            surroundings = Path(f"/proc/{int(pid)}/environ").read_bytes()
-        except (OSError, ValueError):
-            continue
-        if os.fsencode(folder) in words or os.fsencode(folder) in surroundings:
-            say(f"{name} (pid {pid}) was left over from an earlier demo and is ended")
-            os.kill(int(pid), signal.SIGKILL)
-
-
-def told_before(folder: Path) -> dict[str, Any]:
-    """The demo.json of an earlier run, {} when there is none that can be read."""
-    try:
-        told = json.loads((folder / "demo.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def check_port(port: int) -> None:
-    """Raises Ended when nobody can listen there."""
-    try:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise Ended(f"port {port}: {why}; choose another with --port") from error
 
 
 def introduction(demo: Demo) -> str:
@@ -345,6 +237,8 @@ def run(folder: Path, port: int, once: bool) -> None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # the second Ctrl-C must not leave half of them running
             demo.children.stop()
+            if demo.gateways:
+                demo.describe()
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
