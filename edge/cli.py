@@ -32,14 +32,21 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_command(arguments: list[str] | None = None) -> int:
     try:
-        ended = harmattan_edge.main(arguments, PROGRAM, standalone_mode=False)
+        with harmattan_edge.make_context(PROGRAM, sys.argv[1:] if arguments is None else list(arguments)) as context:
+            ended = harmattan_edge.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else PROGRAM
         name = path.removeprefix(PROGRAM).strip()
-        complain(f"{f'{name}: ' if name else ''}{error.format_message().rstrip('.').replace(chr(10), ' ')}; see {path} --help")
+        why = " ".join(error.format_message().replace(". Did you", ", did you").rstrip(".?").split())
+        complain(f"{f'{name}: ' if name else ''}{why}; see {path} --help")
         return 2
-    except click.Abort:
+    except KeyboardInterrupt:
         return 130
     except Trouble as error:
         complain(*getattr(error, "lines", [str(error)]))
