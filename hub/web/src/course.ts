@@ -13,6 +13,8 @@ import type { Page } from "./view.ts";
 
 /** The axis moves on even when nothing comes, and the words follow more slowly than the line. */
 const MOVE_EVERY_MS = 15_000;
+/** A gateway's clock may run a little ahead. */
+const AHEAD_MS = 60_000;
 
 export class Course {
   readonly element: HTMLElement;
@@ -30,6 +32,7 @@ export class Course {
   private chart: Chart | null = null;
   private drawing = 0;
   private upTo = 0;
+  private again = false;
   private closed = false;
 
   constructor(page: Page, asked: { sensor: Sensor; channel: Channel; hours: number; zone: string | null }) {
@@ -65,8 +68,11 @@ export class Course {
 
   /** Fetches what came since the last load; everything when what is held may be wrong. */
   missed(whole: boolean): void {
-    if (this.upTo === 0) return; // still loading for the first time
-    void this.load(whole ? this.from() : Math.max(this.from(), Math.min(this.upTo, this.series.times.at(-1) ?? this.upTo)));
+    if (whole) {
+      dropBefore(this.series, Infinity);
+      void this.load(this.from());
+    } else if (this.upTo === 0) this.again = true;
+    else void this.load(Math.max(this.from(), Math.min(this.upTo, this.series.times.at(-1) ?? this.upTo)));
   }
 
   private from(): number {
@@ -91,15 +97,18 @@ export class Course {
     this.loading.abort();
     const loading = new AbortController();
     this.loading = loading;
-    const to = now() + 60_000; // a gateway's clock may run a little ahead
     this.element.dataset.loading = "true";
     try {
-      const asked = { sensor: this.sensor.id, parameter: this.channel.parameter, from, to };
+      const asked = { sensor: this.sensor.id, parameter: this.channel.parameter, from, to: now() + AHEAD_MS };
       await load(asked, this.series, (share) => this.progress(share), loading.signal);
-      this.upTo = to - 60_000;
+      this.upTo = asked.to - AHEAD_MS;
       this.status.replaceChildren();
       this.tell();
       this.element.dataset.loading = "false";
+      if (this.again) {
+        this.again = false;
+        this.missed(false);
+      }
     } catch (error) {
       if (loading.signal.aborted) return;
       const again = () => void this.load(from);
@@ -137,15 +146,15 @@ export class Course {
     const number = (value: number | null) => (value === null ? "–" : `${digits(value, this.channel.resolution, words)} ${unit(this.channel.unit)}`);
     if (told.count === 0) return setText(this.facts, words.nothingInRange);
     const parts = [
-      words.count(whole(told.count, words)),
+      words.count(told.count, whole(told.count, words)),
       `${words.lowest} ${number(told.lowest)}`,
       `${words.median} ${number(told.median)}`,
       `${words.highest} ${number(told.highest)}`,
     ];
     const gaps = this.chart?.gapCount ?? 0;
-    if (gaps > 0) parts.push(`▒ ${words.gaps(whole(gaps, words))}`);
-    if (told.suspect > 0) parts.push(`△ ${words.suspects(whole(told.suspect, words))}`);
-    if (told.fail > 0) parts.push(`✕ ${words.fails(whole(told.fail, words))}`);
+    if (gaps > 0) parts.push(`▒ ${words.gaps(gaps, whole(gaps, words))}`);
+    if (told.suspect > 0) parts.push(`△ ${words.suspects(told.suspect, whole(told.suspect, words))}`);
+    if (told.fail > 0) parts.push(`✕ ${words.fails(told.fail, whole(told.fail, words))}`);
     setText(this.facts, parts.join(" · "));
   }
 }

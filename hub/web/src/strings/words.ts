@@ -19,16 +19,12 @@ export interface Words {
   noValues: string;
   nothingYet: string;
   moreValues: (count: number) => string;
-  sensor: string;
   latestValues: string;
 
   value: string;
   parameter: string;
   flag: string;
-  unit: string;
-  age: string;
   measuredAt: string;
-  seen: (when: string) => string;
   never: string;
   now: string;
   internal: string;
@@ -43,11 +39,9 @@ export interface Words {
   aqiNumber: string;
   completeness: (percent: string) => string;
 
-  place: string;
   coordinates: string;
   altitude: string;
   timezone: string;
-  sensors: string;
   profile: string;
   firmware: string;
   serial: string;
@@ -58,16 +52,15 @@ export interface Words {
   hours: (count: number) => string;
   loading: (percent: string) => string;
   chartLabel: (parameter: string, sensor: string) => string;
-  count: (count: string) => string;
+  /** Counts come as a number and as it is written. */
+  count: (count: number, written: string) => string;
   lowest: string;
   median: string;
   highest: string;
-  gaps: (count: string) => string;
-  suspects: (count: string) => string;
-  fails: (count: string) => string;
-  gapLegend: string;
+  gaps: (count: number, written: string) => string;
+  suspects: (count: number, written: string) => string;
+  fails: (count: number, written: string) => string;
   nothingInRange: string;
-  failOutside: string;
 
   live: string;
   connecting: string;

