@@ -18,6 +18,8 @@ Document = dict[str, Any]
 STEP_ROWS = 500
 SEARCH_ROWS = 20_000
 """How far back a dead daemon's outbox is searched for each sensor's newest sample."""
+FIRST = ("pm2_5", "pm10", "pm1_0", "co2", "temperature", "relative_humidity", "power_active", "voltage")
+"""What the table shows first where not everything fits."""
 GOOD_STATES = ("ok", "starting", "warming_up")
 GOOD_LINKS = ("online", "connecting", "none")
 MARKS = {3: " (suspect)", 4: " (fails its range)", 9: ""}
@@ -29,7 +31,6 @@ TODO = {
     "no_permission": "add the daemon's user to the port's group: usermod -aG dialout harmattan",
     "busy": "stop the other program that holds the port",
     "refused": "check the address in `at:` and that the device accepts connections",
-    "stopped": "start the daemon: systemctl start harmattan-edge",
     "offline": "nothing is lost; it tries again by itself",
     "not_enrolled": "enrol this gateway: harmattan-edge enrol HUB_URL TOKEN",
 }
@@ -52,25 +53,30 @@ def is_well(document: Document) -> bool:
         all(sensor["state"] in GOOD_STATES for sensor in document["sensors"])
         and document["uplink"]["state"] in GOOD_LINKS
         and document["disk"] == "ok"
-        and not document.get("alarms")
+        and not document["alarms"]
+        and not document.get("down", False)
     )
 
 
 def table(document: Document, *, width: int) -> Iterator[str]:
     """Lines for a technician on a ladder: each sensor with its age and values, and what to do where something is wrong."""
     yield f"{document['gateway']}   harmattan-edge {document['version']}"
+    if document.get("down", False):
+        yield "  the daemon is not running; this is what its outbox holds"
+        yield "  -> start it: systemctl start harmattan-edge"
     names = max((len(sensor["id"]) for sensor in document["sensors"]), default=0)
     states = max((len(sensor["state"]) for sensor in document["sensors"]), default=0)
     for sensor in document["sensors"]:
         head = f"  {sensor['id']:<{names}}  {sensor['state']:<{states}}  {_age(sensor['age_s']):>10}  "
-        yield (head + _fitted(_values(sensor), width - len(head))).rstrip()
-        yield from _trouble(sensor["state"], sensor["why"], sensor["hint"], good=GOOD_STATES, indent=names + 4)
+        yield (head + _fitted(_values(_favourites_first(sensor)), width - len(head))).rstrip()
+        if sensor["state"] != "stopped":
+            yield from _trouble(sensor["state"], sensor["why"], sensor["hint"], good=GOOD_STATES, indent=names + 4)
     yield from _link(document)
     outbox = document["outbox"]
     yield f"outbox  {outbox['rows']:,} rows, {_size(outbox['bytes'])}, {outbox['pending']:,} not yet known to be at the hub"
     yield f"clock   {document['clock']}" + ("" if document["clock"] == "synced" else ": no time source now; readings are kept")
-    yield f"disk    {document['disk']}" + (f": {document['disk_why']}" if document.get("disk_why") else "")
-    for alarm in document.get("alarms", ()):
+    yield f"disk    {document['disk']}" + (f": {document['disk_why']}" if document["disk_why"] else "")
+    for alarm in document["alarms"]:
         yield f"alarm   {alarm}"
 
 
@@ -80,12 +86,13 @@ def _link(document: Document) -> Iterator[str]:
     again = f", next try in {_span(link['next_try_s'])}" if link["next_try_s"] is not None else ""
     what = ": no hub in the configuration, a local logger" if link["state"] == "none" else ""
     yield f"uplink  {link['state']}{what}{since}{again}"
-    yield from _trouble(link["state"], link["why"] or "", "", good=GOOD_LINKS, indent=8)
+    if not document.get("down", False):
+        yield from _trouble(link["state"], link["why"], "", good=GOOD_LINKS, indent=8)
 
 
 def _trouble(state: str, why: str, hint: str, *, good: tuple[str, ...], indent: int) -> Iterator[str]:
     hint = hint or ("" if state in good else TODO.get(state, ""))
-    if why and (state not in good or state != "ok"):
+    if why:
         yield f"{'':{indent}}{why}"
     if hint:
         yield f"{'':{indent}}-> {hint}"
@@ -94,6 +101,11 @@ def _trouble(state: str, why: str, hint: str, *, good: tuple[str, ...], indent: 
 def sample_line(line: Document) -> str:
     """One sample of `tail` for a person."""
     return f"{line['time'] or '?':<24}  {line['sensor']:<8}  {_values(line)}"
+
+
+def _favourites_first(shown: Document) -> Document:
+    names = sorted(shown["values"], key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    return {**shown, "values": {name: shown["values"][name] for name in names}}
 
 
 def _values(shown: Document) -> str:
@@ -164,6 +176,7 @@ def from_outbox(path: Path, *, gateway: str, has_hub: bool) -> Document:
         "disk": state,
         "disk_why": why,
         "alarms": [],
+        "down": True,
     }
 
 

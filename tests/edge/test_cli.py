@@ -176,6 +176,13 @@ def test_status_of_a_dead_daemon_comes_from_its_outbox(store: Path, tmp_path: Pa
     assert document["version"] == "0.1.0"
 
 
+def test_status_of_a_dead_daemon_tells_a_person_to_start_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = printed(capsys, "status", "--store", store)
+    assert code == 1
+    assert "-> start it: systemctl start harmattan-edge" in out
+    assert "pm2_5 12.4 ug/m3  pm10 -" in out
+
+
 def test_status_of_nothing_names_what_was_tried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = printed(capsys, "status", "--config", configuration(tmp_path))
     assert (code, out) == (2, "")
