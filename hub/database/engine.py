@@ -26,6 +26,30 @@ class DatabaseAway(Retry):
     """The database is locked, full, restarting or gone. Nothing of the transaction was stored."""
 
 
+class Bell:
+    """Rung after each commit that a follower of this process may wait for; other processes look once a second."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rung = 0
+
+    @property
+    def rung(self) -> int:
+        """How often so far: taken before looking, handed to `wait` after finding nothing, so that no ring is missed."""
+        return self._rung
+
+    def ring(self) -> None:
+        with self._condition:
+            self._rung += 1
+            self._condition.notify_all()
+
+    def wait(self, seen: int, timeout_s: float) -> int:
+        """Returns at once when it rang since `seen`, else with the next ring or after the timeout."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._rung != seen, timeout_s)
+            return self._rung
+
+
 class Database:
     """An opened database. Share one in a process; each transaction takes its own connection."""
 
@@ -34,6 +58,11 @@ class Database:
         self.dialect: Dialect = "sqlite" if engine.dialect.name == "sqlite" else "postgresql"
         self._writes = engine.execution_options(harmattan_write=True)
         self._writer = threading.Lock()
+        self.bell = Bell()
+
+    def sql(self, statement: str) -> str:
+        """A statement for `exec_driver_sql`, written with `?` for each value."""
+        return statement if self.dialect == "sqlite" else statement.replace("?", "%s")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

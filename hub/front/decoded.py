@@ -1,0 +1,110 @@
+"""Batches of the log in, their rows as blocks out; those read last are kept, since several followers read the same batch."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from hub.front.log import ranges
+from readings.batch import BadBatch, Block, decode_blocks, read_header
+from readings.ranges import Ranges
+
+KEPT_ROWS = 100_000
+"""About 60 MB at 8 values a row, the most that the kept blocks may hold."""
+COLUMNS = "b.id, b.gateway, b.stream, b.lo, b.n, b.take, b.header, b.body, b.received_ms"
+
+
+class Batch(NamedTuple):
+    """A row of table `batch`."""
+
+    id: int
+    gateway: int
+    stream: str
+    lo: int
+    n: int
+    take: str | None
+    header: bytes
+    body: bytes
+    received_ms: int
+
+    def taken(self) -> Ranges:
+        """The numbers that count; those left out were held before."""
+        return ranges(self.take) if self.take else Ranges.span(self.lo, self.lo + self.n - 1)
+
+
+class Unreadable(NamedTuple):
+    """A batch that no program of this version can read: its rows are dead letters."""
+
+    why: str
+
+
+class Decoded:
+    """Blocks by batch id. Blocks are never changed, so threads may share them."""
+
+    def __init__(self, kept_rows: int = KEPT_ROWS) -> None:
+        self._kept: OrderedDict[int, tuple[int, list[Block] | Unreadable]] = OrderedDict()
+        self._rows = 0
+        self._most = kept_rows
+        self._lock = threading.Lock()
+
+    def blocks(self, batch: Batch) -> list[Block] | Unreadable:
+        """The rows that count, one Block per shape."""
+        with self._lock:
+            if found := self._kept.get(batch.id):
+                self._kept.move_to_end(batch.id)
+                return found[1]
+        blocks = _decode(batch)
+        with self._lock:
+            if batch.id not in self._kept:
+                self._kept[batch.id] = (batch.n, blocks)
+                self._rows += batch.n
+            while self._rows > self._most and len(self._kept) > 1:
+                _, (rows, _) = self._kept.popitem(last=False)
+                self._rows -= rows
+        return blocks
+
+
+def _decode(batch: Batch) -> list[Block] | Unreadable:
+    payload = bytes(batch.header) + bytes(batch.body)
+    try:
+        blocks = decode_blocks(read_header(payload), bytes(batch.body))
+    except BadBatch as error:
+        return Unreadable(error.why)
+    return blocks if batch.take is None else parts(blocks, batch.taken())
+
+
+def parts(blocks: Sequence[Block], wanted: Ranges) -> list[Block]:
+    """The blocks without the rows whose numbers are not wanted; a block without any is left out."""
+    return [made for block in blocks if (made := part(block, wanted))]
+
+
+def part(block: Block, wanted: Ranges) -> Block | None:
+    """The rows of a block whose numbers are wanted, None without any."""
+    if wanted.covers(block.seqs[0], block.seqs[-1]):
+        return block
+    at = [i for i, seq in enumerate(block.seqs) if seq in wanted]
+    if len(at) == len(block.seqs):
+        return block
+    if not at:
+        return None
+    flags = [flag for flag, count in block.flags for _ in range(count)]
+    return Block(
+        block.kind,
+        block.sensor,
+        block.schema,
+        block.boot,
+        block.clock,
+        [block.seqs[i] for i in at],
+        [block.mono_ns[i] for i in at],
+        [block.wall_ms[i] for i in at],
+        None if block.columns is None else [[column[i] for i in at] for column in block.columns],
+        block.values if block.columns is not None else [block.values[i] for i in at],
+        [(flags[i], 1) for i in at],
+    )
+
+
+def load_batches(connection: Connection, statement: str, values: tuple[int, ...]) -> list[Batch]:
+    """Batches that a query over `batch b` selects, all COLUMNS of it."""
+    return [Batch(*row) for row in connection.exec_driver_sql(statement, values).all()]

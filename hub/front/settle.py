@@ -1,0 +1,468 @@
+"""batch -> ready: each row's sensor, schema and time resolved by log order alone. Also sensor, station, schema, event, gone.
+
+A sample whose schema has not come stands in `waiting` and follows at the batch that brings it. What can never be read is a dead
+letter: it stands in `waiting` as well, its reason begins with DEAD. In this version a row's time is its wall clock's.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.database.engine import Database, DatabaseAway
+from hub.front import cursor
+from hub.front.decoded import COLUMNS, Batch, Decoded, Unreadable, load_batches, part, parts
+from hub.front.ledger import lost_numbers
+from hub.front.log import MAX_SEQ, as_json, ranges
+from hub.front.places import Places, name, read_site
+from readings.batch import Block
+from readings.ranges import Ranges
+from readings.row import BadRow, Row, schema_of
+from readings.sample import Schema
+
+log = logging.getLogger(__name__)
+
+FOLLOWER = "settle"
+DEAD = "dead: "
+"""`waiting.why` of a dead letter begins with this; all others still wait."""
+MAX_TIME_MS = 1 << 53
+MAX_CHANNELS = 256
+MAX_EXPONENT = 12
+BATCHES = 64
+ROWS = 20_000
+"""One transaction settles at most so many batches, and no further batch after so many rows."""
+LOCAL_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+_POISON = (SQLAlchemyError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
+
+
+class Settle:
+    """One step settles a few batches, in one transaction with its cursor."""
+
+    name = FOLLOWER
+
+    def __init__(self, database: Database, decoded: Decoded) -> None:
+        self._database = database
+        self._decoded = decoded
+        self._known = _Known()
+
+    def step(self) -> bool:
+        """Whether there was anything to settle. Raises DatabaseAway."""
+        with self._database.read() as connection:
+            position = cursor.position(connection, FOLLOWER)
+            ask = self._database.sql(f"SELECT {COLUMNS} FROM batch b WHERE b.id > ? ORDER BY b.id LIMIT {BATCHES}")  # noqa: S608
+            batches = _up_to_rows(load_batches(connection, ask, (position,)))
+        for batch in batches:
+            self._decoded.blocks(batch)  # outside the transaction, so that the front's writer does not wait for it
+        if not batches:
+            return False
+        try:
+            self._settle(batches, position)
+        except DatabaseAway:
+            raise
+        except _POISON:
+            self._one_by_one(batches, position)
+        self._database.bell.ring()
+        return True
+
+    def lag(self) -> int:
+        """Batches that are not settled yet."""
+        with self._database.read() as connection:
+            return cursor.newest_batch(connection) - cursor.position(connection, FOLLOWER)
+
+    def _settle(self, batches: Sequence[Batch], position: int) -> None:
+        try:
+            with self._database.write() as connection:
+                if cursor.claim(connection, FOLLOWER) != position:
+                    self._known = _Known()  # another process settles as well, and knows more
+                    return
+                settling = _Settling(self._database, connection, self._decoded, self._known)
+                for batch in batches:
+                    settling.batch(batch)
+                settling.finish()
+                cursor.move(connection, FOLLOWER, batches[-1].id)
+        except BaseException:
+            self._known = _Known()  # ids that were drawn in vain
+            raise
+
+    def _one_by_one(self, batches: Sequence[Batch], position: int) -> None:
+        """One of these is poison: it becomes a dead letter, the others are settled."""
+        for batch in batches:
+            try:
+                self._settle([batch], position)
+            except DatabaseAway:
+                raise
+            except _POISON as error:
+                log.exception("settle: batch=%d is a dead letter", batch.id)
+                self._bury(batch, position, f"{type(error).__name__} while settling")
+            position = batch.id
+
+    def _bury(self, batch: Batch, position: int, why: str) -> None:
+        with self._database.write() as connection:
+            if cursor.claim(connection, FOLLOWER) != position:
+                return
+            settling = _Settling(self._database, connection, self._decoded, self._known)
+            settling.wait(batch, batch.taken(), DEAD + why)
+            settling.finish()
+            cursor.move(connection, FOLLOWER, batch.id)
+
+
+class _Known:
+    """What settle keeps between transactions; dropped when one fails."""
+
+    def __init__(self) -> None:
+        self.sensors: dict[tuple[int, str], int] = {}
+        self.schemas: dict[tuple[int, str, int], tuple[str, int] | None] = {}
+        """(gateway, stream, row) -> (local id of the sensor, number of channels); None = has not come."""
+        self.stations: dict[tuple[int, str], int | None] = {}
+        """(gateway, stream) -> station; None = its start row has not come."""
+
+
+class _Settling:
+    """One transaction of settle."""
+
+    def __init__(self, database: Database, connection: Connection, decoded: Decoded, known: _Known) -> None:
+        self._connection = connection
+        self._sql = database.sql
+        self._decoded = decoded
+        self._known = known
+        self._places = Places(connection, known.sensors)
+        self._locks = " FOR UPDATE" if database.dialect == "postgresql" else ""
+        self._ready: list[tuple[int, str | None]] = []
+        self._waits: list[tuple[Any, ...]] = []
+        self._gone: dict[tuple[int, str], Ranges] = {}
+        self._starts: dict[tuple[int, str], tuple[str | None, str | None]] = {}
+
+    def batch(self, batch: Batch) -> None:
+        """All rows of one batch: schemas first, so that the samples beside them find theirs."""
+        blocks = self._decoded.blocks(batch)
+        if isinstance(blocks, Unreadable):
+            self.wait(batch, batch.taken(), DEAD + blocks.why)
+            return
+        released: list[tuple[int, str]] = []
+        back: list[int] = []
+        blocks = self._without_bad_times(batch, blocks, back)
+        for block in blocks:
+            if block.kind == "schema":
+                released += self._schemas(batch, block, back)
+        for block in blocks:
+            if block.kind == "event":
+                self._events(batch, block, back)
+            elif block.kind == "tombstone":
+                self._tombstones(batch, block)
+        for block in blocks:
+            if block.kind == "sample":
+                back += self._samples(batch, block)
+        rows = batch.taken() - Ranges.of(back)
+        if rows:
+            self._ready.append((batch.id, None if len(rows) == batch.n else as_json(rows.pairs)))
+        self._ready += released
+
+    def wait(self, batch: Batch, rows: Ranges, why: str, boot: str | None = None) -> None:
+        """Rows that are not ready, and what they wait for."""
+        if rows:
+            boot = name(boot)
+            self._waits.append((batch.gateway, batch.stream, boot, batch.id, as_json(rows.pairs), _clean(why)))
+
+    def finish(self) -> None:
+        """Writes ready, waiting and gone, in the caller's transaction. `held` rows in sorted order, as the front locks them."""
+        for key in sorted(self._gone.keys() | self._starts.keys()):
+            self._write_held(key)
+        if self._waits:
+            self._write_waits()
+        if self._ready:
+            last = cursor.newest_ready(self._connection)
+            rows = [(last + i, batch, numbers) for i, (batch, numbers) in enumerate(self._ready, 1)]
+            self._connection.exec_driver_sql(
+                self._sql("INSERT INTO ready (id, batch, rows, offset_ms) VALUES (?, ?, ?, 0)"), rows
+            )
+
+    def _write_waits(self) -> None:
+        statement = "INSERT INTO waiting (gateway, stream, boot, batch, rows, why) VALUES (?, ?, ?, ?, ?, ?)"
+        self._connection.exec_driver_sql(self._sql(statement), self._waits)
+        self._waits = []
+
+    def _without_bad_times(self, batch: Batch, blocks: Sequence[Block], back: list[int]) -> list[Block]:
+        """Times that no table can hold, and gateways of other planets, are dead letters."""
+        bad = [
+            seq
+            for block in blocks
+            if min(block.wall_ms) < 0 or max(block.wall_ms) >= MAX_TIME_MS
+            for seq, wall in zip(block.seqs, block.wall_ms, strict=True)
+            if not 0 <= wall < MAX_TIME_MS
+        ]
+        if not bad:
+            return list(blocks)
+        self.wait(batch, Ranges.of(bad), DEAD + "its time is out of bounds")
+        back += bad
+        return parts(blocks, batch.taken() - Ranges.of(bad))
+
+    # ---- samples
+
+    def _samples(self, batch: Batch, block: Block) -> list[int]:
+        """The numbers that are not ready."""
+        why = self._why_not(batch, block)
+        if why is not None:
+            self.wait(batch, Ranges.of(block.seqs), why, block.boot)
+            return block.seqs
+        if block.columns is not None:
+            return []
+        bad = [seq for seq, values in zip(block.seqs, block.values, strict=True) if not self._fits(batch, block, values)]
+        self.wait(batch, Ranges.of(bad), DEAD + "its values are no scaled integers of its channels")
+        return bad
+
+    def _why_not(self, batch: Batch, block: Block) -> str | None:
+        """What the samples of a block wait for, or what they die of; None when they are ready."""
+        row = block.schema
+        if not isinstance(row, int) or not 1 <= row <= MAX_SEQ:
+            return DEAD + "it names no schema"
+        found = self._schema(batch.gateway, batch.stream, row)
+        if found is None:
+            return _gone_schema(row) if row in self._gone_of(batch.gateway, batch.stream) else _waits_for(row)
+        sensor, channels = found
+        if sensor != block.sensor:
+            return DEAD + "its schema is another sensor's"
+        if block.columns is not None and len(block.columns) != channels:
+            return DEAD + "its values are not as many as its channels"
+        return None
+
+    def _fits(self, batch: Batch, block: Block, values: Any) -> bool:
+        found = self._schema(batch.gateway, batch.stream, block.schema or 0)
+        return found is not None and _is_scaled(values, found[1])
+
+    def _schema(self, gateway: int, stream: str, row: int) -> tuple[str, int] | None:
+        key = (gateway, stream, row)
+        if key not in self._known.schemas:
+            ask = "SELECT content FROM schema WHERE gateway = ? AND stream = ? AND row = ?"
+            content = self._connection.exec_driver_sql(self._sql(ask), key).scalar()
+            schema = None if content is None else msgspec.json.decode(content, type=Schema)
+            self._known.schemas[key] = None if schema is None else (schema.sensor, len(schema.channels))
+        return self._known.schemas[key]
+
+    # ---- schemas
+
+    def _schemas(self, batch: Batch, block: Block, back: list[int]) -> list[tuple[int, str]]:
+        """Stores schema rows; returns what waited for them, as entries of `ready`."""
+        released: list[tuple[int, str]] = []
+        for seq, row in _rows(block):
+            try:
+                schema = _checked(schema_of(row))
+            except BadRow as error:
+                self.wait(batch, Ranges.of([seq]), f"{DEAD}{error.why}")
+                back.append(seq)
+                continue
+            self._store_schema(batch, seq, schema, row.wall_ms)
+            released += self._release(batch, seq)
+        return released
+
+    def _store_schema(self, batch: Batch, seq: int, schema: Schema, time_ms: int) -> None:
+        key = (batch.gateway, batch.stream, seq)
+        if self._schema(*key) is not None:
+            return
+        sensor = self._places.sensor(batch.gateway, schema.sensor)
+        self._places.describe(sensor, schema.profile)
+        statement = "INSERT INTO schema (gateway, stream, row, sensor, content) VALUES (?, ?, ?, ?, ?) RETURNING id"
+        made = self._connection.exec_driver_sql(self._sql(statement), (*key, sensor, as_json(schema))).scalar_one()
+        statement = "INSERT INTO channel (schema, idx, parameter, unit, exponent, ambient, period_s) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        channels = [
+            (made, i, c.parameter, c.unit, c.exponent, c.place == "ambient", c.period_s) for i, c in enumerate(schema.channels)
+        ]
+        self._connection.exec_driver_sql(self._sql(statement), channels)
+        self._known.schemas[key] = (schema.sensor, len(schema.channels))
+        station = self._station(batch, time_ms)
+        if station is not None:
+            self._places.deploy(sensor, station, time_ms)
+
+    def _release(self, batch: Batch, row: int) -> list[tuple[int, str]]:
+        """What waited for this schema row, or died because it was said to be gone, in log order."""
+        if self._waits:
+            self._write_waits()
+        where = (batch.gateway, batch.stream, _waits_for(row), _gone_schema(row))
+        found = "FROM waiting WHERE gateway = ? AND stream = ? AND why IN (?, ?)"
+        waits = self._connection.exec_driver_sql(self._sql(f"SELECT batch, rows {found} ORDER BY batch, rows"), where).all()
+        if not waits:
+            return []
+        self._connection.exec_driver_sql(self._sql(f"DELETE {found}"), where)
+        released: list[tuple[int, str]] = []
+        for batch_id, numbers in waits:
+            ask = self._sql(f"SELECT {COLUMNS} FROM batch b WHERE b.id = ?")  # noqa: S608
+            earlier = load_batches(self._connection, ask, (batch_id,))[0]
+            wanted = ranges(numbers)
+            blocks = self._decoded.blocks(earlier)
+            if not isinstance(blocks, Unreadable):
+                back = [seq for block in parts(blocks, wanted) for seq in self._samples(earlier, block)]
+                wanted = wanted - Ranges.of(back)
+            if wanted:
+                released.append((batch_id, as_json(wanted.pairs)))
+        return released
+
+    # ---- events and tombstones
+
+    def _events(self, batch: Batch, block: Block, back: list[int]) -> None:
+        for seq, row in _rows(block):
+            kind = name(row.values.get("event")) if isinstance(row.values, dict) else None
+            if kind is None:
+                self.wait(batch, Ranges.of([seq]), DEAD + "an event without a name")
+                back.append(seq)
+                continue
+            local = row.sensor if row.sensor and LOCAL_ID.fullmatch(row.sensor) else None
+            sensor = self._places.sensor(batch.gateway, local) if local else None
+            statement = "INSERT INTO event (gateway, sensor, time_ms, kind, content) VALUES (?, ?, ?, ?, ?)"
+            values = (batch.gateway, sensor, row.wall_ms, kind, as_json(row.values))
+            self._connection.exec_driver_sql(self._sql(statement), values)
+            if kind == "start" and seq == 1:
+                self._start(batch, row)
+
+    def _start(self, batch: Batch, row: Row) -> None:
+        """The first row of a stream: where the gateway stands, its card, the stream before."""
+        previous = row.values.get("previous")
+        self._starts[batch.gateway, batch.stream] = (name(row.values.get("card")), as_json(previous) if previous else None)
+        station = self._places.station(batch.gateway, read_site(row.values.get("site")), row.wall_ms)
+        self._known.stations[batch.gateway, batch.stream] = station
+        self._deploy_all(batch, station, row.wall_ms)
+
+    def _deploy_all(self, batch: Batch, station: int, from_ms: int) -> None:
+        """The sensors whose schema rows came before the stream's start row was known."""
+        ask = self._sql("SELECT DISTINCT sensor FROM schema WHERE gateway = ? AND stream = ? ORDER BY sensor")
+        for sensor in self._connection.exec_driver_sql(ask, (batch.gateway, batch.stream)).scalars().all():
+            self._places.deploy(sensor, station, from_ms)
+
+    def _station(self, batch: Batch, time_ms: int) -> int | None:
+        """Where a stream's sensors stand; None while its start row has not come."""
+        key = (batch.gateway, batch.stream)
+        if self._known.stations.get(key) is None:
+            start = self._start_row(batch)
+            if start is not None:
+                self._known.stations[key] = self._places.station(
+                    batch.gateway, read_site(start.values.get("site")), start.wall_ms
+                )
+            elif 1 in self._gone_of(*key):
+                self._known.stations[key] = self._places.station_without_site(batch.gateway, time_ms)
+        return self._known.stations.get(key)
+
+    def _start_row(self, batch: Batch) -> Row | None:
+        """The stream's first row, where this batch or an earlier one brought it."""
+        ask = f"SELECT {COLUMNS} FROM batch b WHERE b.gateway = {batch.gateway} AND b.stream = ? AND b.lo = 1 AND b.id <= ?"  # noqa: S608
+        for earlier in load_batches(self._connection, self._sql(ask), (batch.stream, batch.id)):  # type: ignore[arg-type]
+            blocks = self._decoded.blocks(earlier)
+            if isinstance(blocks, Unreadable):
+                continue
+            first = next((b for b in blocks if b.kind == "event" and b.seqs[0] == 1), None)
+            for _, row in _rows(part(first, Ranges.span(1, 1))) if first else ():
+                if isinstance(row.values, dict) and row.values.get("event") == "start":
+                    return row
+        return None
+
+    def _tombstones(self, batch: Batch, block: Block) -> None:
+        """Numbers declared lost go to `gone`; samples that wait for a schema row among them die."""
+        for _, row in _rows(block):
+            told = lost_numbers(row)
+            if told is None or not _is_set(told[1]) or not re.fullmatch(r"[0-7][0-9a-f]{15}", told[0]):
+                log.warning("settle: batch=%d gateway=%d a tombstone that makes no sense", batch.id, batch.gateway)
+                continue
+            stream, lost = told[0], Ranges(told[1])
+            key = (batch.gateway, stream)
+            self._gone[key] = self._gone_of(*key) | lost
+            self._bury_waiting(key, lost)
+            if 1 in lost and self._known.stations.get(key) is None:
+                self._deploy_all(
+                    batch._replace(stream=stream), self._places.station_without_site(key[0], row.wall_ms), row.wall_ms
+                )
+
+    def _bury_waiting(self, key: tuple[int, str], lost: Ranges) -> None:
+        if self._waits:
+            self._write_waits()
+        ask = self._sql("SELECT DISTINCT why FROM waiting WHERE gateway = ? AND stream = ? ORDER BY why")
+        for why in self._connection.exec_driver_sql(ask, key).scalars().all():
+            row = int(why.removeprefix(_WAITS)) if why.startswith(_WAITS) else 0
+            if row in lost:
+                change = self._sql("UPDATE waiting SET why = ? WHERE gateway = ? AND stream = ? AND why = ?")
+                self._connection.exec_driver_sql(change, (_gone_schema(row), *key, why))
+
+    def _gone_of(self, gateway: int, stream: str) -> Ranges:
+        key = (gateway, stream)
+        if key not in self._gone:
+            ask = self._sql("SELECT gone FROM held WHERE gateway = ? AND stream = ?")
+            return ranges(self._connection.exec_driver_sql(ask, key).scalar())
+        return self._gone[key]
+
+    def _write_held(self, key: tuple[int, str]) -> None:
+        make = "INSERT INTO held (gateway, stream) VALUES (?, ?) ON CONFLICT (gateway, stream) DO NOTHING"
+        ask = f"SELECT no, gone, card, previous FROM held WHERE gateway = ? AND stream = ?{self._locks}"  # noqa: S608
+        found = self._connection.exec_driver_sql(self._sql(ask), key).first()
+        if found is None:
+            self._connection.exec_driver_sql(self._sql(make), key)
+            found = self._connection.exec_driver_sql(self._sql(ask), key).one()
+        gone = ranges(found.gone) | self._gone.get(key, Ranges())
+        card, previous = self._starts.get(key, (None, None))
+        change = self._sql("UPDATE held SET gone = ?, card = ?, previous = ? WHERE no = ?")
+        row = (as_json(gone.pairs), found.card or card, found.previous or previous, found.no)
+        self._connection.exec_driver_sql(change, row)
+
+
+_WAITS = "schema "
+
+
+def _waits_for(row: int) -> str:
+    return f"{_WAITS}{row}"
+
+
+def _gone_schema(row: int) -> str:
+    return f"{DEAD}schema {row} is gone"
+
+
+def dead_letters(connection: Connection, gateway: int) -> int:
+    """How many rows of a gateway are held and can never be read."""
+    ask = "SELECT rows FROM waiting WHERE gateway = ? AND why LIKE ?"
+    statement = ask if connection.dialect.name == "sqlite" else ask.replace("?", "%s")
+    return sum(len(ranges(rows)) for rows in connection.exec_driver_sql(statement, (gateway, f"{DEAD}%")).scalars())
+
+
+def _checked(schema: Schema) -> Schema:
+    """A schema that tables and arithmetic can bear. Raises BadRow."""
+    if not LOCAL_ID.fullmatch(schema.sensor):
+        raise BadRow("a schema of a sensor without a proper name")
+    if not 1 <= len(schema.channels) <= MAX_CHANNELS:
+        raise BadRow(f"a schema of {len(schema.channels)} channels")
+    texts = [schema.profile, *(text for c in schema.channels for text in (c.parameter, c.unit or "-"))]
+    if not all(map(name, texts)):
+        raise BadRow("a schema with a text that cannot be shown")
+    if any(abs(c.exponent) > MAX_EXPONENT or not 0 <= c.period_s <= 1 << 31 - 1 for c in schema.channels):
+        raise BadRow("a schema with an exponent or a period out of bounds")
+    return schema
+
+
+def _rows(block: Block | None) -> Iterable[tuple[int, Row]]:
+    """(number, row) of a block that is no plain samples."""
+    if block is None:
+        return
+    for seq, mono, wall, values in zip(block.seqs, block.mono_ns, block.wall_ms, block.values, strict=True):
+        yield seq, Row(block.kind, block.sensor, block.schema, block.boot, mono, wall, block.clock, values, None)
+
+
+def _is_scaled(values: Any, channels: int) -> bool:
+    return isinstance(values, list) and len(values) == channels and all(v is None or type(v) is int for v in values)
+
+
+def _is_set(told: list[Any]) -> bool:
+    pairs = all(isinstance(p, list) and len(p) == 2 and all(type(n) is int for n in p) for p in told)
+    return pairs and all(1 <= p[0] <= p[1] <= MAX_SEQ for p in told)
+
+
+def _clean(why: str) -> str:
+    """A reason that may quote a gateway, as one line that every database takes."""
+    return "".join(c if c.isprintable() else "?" for c in why[:200])
+
+
+def _up_to_rows(batches: Sequence[Batch]) -> list[Batch]:
+    taken: list[Batch] = []
+    rows = 0
+    for batch in batches:
+        if rows >= ROWS:
+            break
+        taken.append(batch)
+        rows += batch.n
+    return taken

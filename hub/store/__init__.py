@@ -1,0 +1,1 @@
+"""Samples by sensor and time, and the newest of each sensor."""

@@ -1,0 +1,96 @@
+"""Samples in the hub's own database: put, scan, delete. One row per sample; its values are a JSON text that is never parsed here.
+
+A row's identity is (sensor, time, stream_no, seq). The same again is a no-op; other content replaces it, and what it replaced
+stays in `sample_before`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, tuple_
+
+from hub.database.engine import Database
+from hub.database.tables import sample
+
+Key = tuple[int, int, int]
+"""(time_ms, stream_no, seq): the order of a sensor's samples."""
+
+
+class Stored(NamedTuple):
+    """A row of `sample`. `body`: `[12,31.5,null]` in the order of the schema's channels; `flags` None where all are 1."""
+
+    sensor: int
+    time_ms: int
+    stream_no: int
+    seq: int
+    schema: int
+    body: str
+    flags: str | None
+    flags_edge: str | None
+
+
+class SampleStore:
+    """Three verbs over table `sample`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._postgresql = database.dialect == "postgresql"
+
+    def put(self, connection: Connection, rows: Sequence[Stored], replaced_ms: int) -> int:
+        """Stores rows in the caller's transaction; returns how many are new. `replaced_ms`: when they were received."""
+        if not rows:
+            return 0
+        new = self._insert(connection, rows)
+        if new < len(rows):
+            for row in rows:
+                self._revise(connection, row, replaced_ms)
+        return new
+
+    def scan(self, sensor: int, from_ms: int, to_ms: int, limit: int, after: Key | None = None) -> list[Stored]:
+        """Samples of one sensor from a time to (excluding) another, ascending; `after`: only those behind it.
+
+        Raises DatabaseAway.
+        """
+        columns = "sensor, time_ms, stream_no, seq, schema, body, flags, flags_edge"
+        where = "sensor = ? AND time_ms >= ? AND time_ms < ?"
+        values: tuple[int, ...] = (sensor, from_ms, to_ms)
+        if after is not None:
+            where += " AND (time_ms, stream_no, seq) > (?, ?, ?)"
+            values = (sensor, max(from_ms, after[0]), to_ms, *after)
+        ask = f"SELECT {columns} FROM sample WHERE {where} ORDER BY sensor, time_ms, stream_no, seq LIMIT ?"  # noqa: S608  # no input in it
+        with self._database.read() as connection:
+            return [Stored(*row) for row in connection.exec_driver_sql(self._database.sql(ask), (*values, limit))]
+
+    def delete(self, connection: Connection, limit: int) -> bool:
+        """Deletes some of all samples, and of those replaced; whether any are left. For a rebuild, in short transactions."""
+        for table in ("sample", "sample_before"):
+            keys = "sensor, time_ms, stream_no, seq"
+            chosen = f"SELECT {keys} FROM {table} ORDER BY {keys} LIMIT ?"  # noqa: S608
+            statement = f"DELETE FROM {table} WHERE ({keys}) IN ({chosen})"  # noqa: S608
+            if connection.exec_driver_sql(self._database.sql(statement), (limit,)).rowcount:
+                return True
+        return False
+
+    def _insert(self, connection: Connection, rows: Sequence[Stored]) -> int:
+        columns = "sensor, time_ms, stream_no, seq, schema, body, flags, flags_edge"
+        if not self._postgresql:
+            statement = f"INSERT INTO sample ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
+            return connection.exec_driver_sql(statement, list(rows)).rowcount
+        # One statement with eight arrays: a statement per row costs psycopg 20 times as much.
+        arrays = "%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[]"
+        statement = f"INSERT INTO sample ({columns}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
+        return connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True)))).rowcount
+
+    def _revise(self, connection: Connection, row: Stored, replaced_ms: int) -> None:
+        s = sample.c
+        here = tuple_(s.sensor, s.time_ms, s.stream_no, s.seq) == tuple_(*row[:4])
+        found = connection.execute(sample.select().where(here)).one()
+        if (found.body, found.schema) == (row.body, row.schema) and found.flags == row.flags:
+            return
+        keep = (
+            "INSERT INTO sample_before (sensor, time_ms, stream_no, seq, schema, body, flags, flags_edge, replaced_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        )
+        connection.exec_driver_sql(self._database.sql(keep), (*found, replaced_ms))
+        change = {"schema": row.schema, "body": row.body, "flags": row.flags, "flags_edge": row.flags_edge}
+        connection.execute(sample.update().where(here).values(**change))
