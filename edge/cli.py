@@ -14,6 +14,8 @@ import click
 from readings.errors import Stop, Trouble
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from adapters.catalogue import Catalogue
     from edge.outbox import Exported
     from edge.report import Document
@@ -363,16 +365,24 @@ def outbox_export(config: Path | None, socket: Path | None, store: Path | None, 
     if raw and canonical:
         raise click.UsageError("--raw holds the canonical rows already")
     path = _store(config, store)
-    if str(out) == "-":
-        _as_owner(path)
-        _say_exported(export(path, sys.stdout.buffer, canonical=canonical, raw=raw))
-        return
     with _opened(out) as sink:  # before root is given up: the file may lie where only root writes
         _as_owner(path)
-        _say_exported(export(path, sink, canonical=canonical, raw=raw))
+        done = export(path, sink, canonical=canonical, raw=raw, progress=_progress)
+    _say_exported(done)
 
 
-def _opened(out: Path) -> BinaryIO:
+def _progress(rows: int) -> None:
+    """On a terminal only."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{rows:,} rows ")
+        sys.stderr.flush()
+
+
+def _opened(out: Path) -> "AbstractContextManager[BinaryIO]":
+    if str(out) == "-":
+        from contextlib import nullcontext
+
+        return nullcontext(sys.stdout.buffer)
     try:
         return out.open("wb")
     except OSError as error:
@@ -395,7 +405,8 @@ def _as_owner(path: Path) -> None:
 def _say_exported(done: "Exported") -> None:
     left_out = [f"{done.skipped:,} were evicted meanwhile"] if done.skipped else []
     left_out += [f"{done.damaged:,} damaged ones are left out"] if done.damaged else []
-    click.echo(f"{_count(done.rows, 'row')} exported{''.join(f', {part}' for part in left_out)}", err=True)
+    start = "\r" if sys.stderr.isatty() else ""
+    click.echo(f"{start}{_count(done.rows, 'row')} exported{''.join(f', {part}' for part in left_out)}", err=True)
 
 
 def _store(config: Path | None, store: Path | None) -> Path:

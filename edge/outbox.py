@@ -458,11 +458,18 @@ class _CanonicalLine(_Line):
     canonical: str
 
 
-def export(path: Path, out: Path | BinaryIO, *, canonical: bool = False, raw: bool = False) -> Exported:
+def export(
+    path: Path,
+    out: Path | BinaryIO,
+    *,
+    canonical: bool = False,
+    raw: bool = False,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Exported:
     """Every committed row as a line of JSON (NDJSON), oldest first; `raw`: as wire batches, one after another.
 
     Reads in steps of 1,000 rows, so that a daemon at work is not held up. Raises Retry when either file cannot be used.
-    An open `out` stays open.
+    An open `out` stays open. `progress` is told the rows written so far after each step.
     """
     rows = skipped = 0
     with Outbox.read(path) as reader:
@@ -475,6 +482,7 @@ def export(path: Path, out: Path | BinaryIO, *, canonical: bool = False, raw: bo
                         done = write(at, upto)
                         rows += done
                         skipped += upto - at + 1 - done
+                        progress(rows)
         except OSError as error:
             raise Retry(
                 f"not written: {error.strerror}", what=str(getattr(out, "name", out)), hint="name a file in a folder with room"
