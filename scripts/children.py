@@ -112,9 +112,9 @@ class Children:
         """The names of those that had died and run again now."""
         return [name for name, child in self._all.items() if child.tend()]
 
-    def stop(self) -> None:
-        """TERM for all that only read or send, then for what they talk to; KILL for whoever is still there after 10 s."""
-        deadline = time.monotonic() + STOP_S
+    def stop(self, within_s: float = STOP_S) -> None:
+        """TERM for all, those first that were started last; KILL for whoever is still there in the end."""
+        deadline = time.monotonic() + within_s
         for child in reversed(self._all.values()):
             child.signal(signal.SIGTERM)
         for child in reversed(self._all.values()):
