@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,10 +23,20 @@ class Figure(Struct, frozen=True):
     floor: str
 
 
+class Work(Protocol):
+    """Something that has to be made ready before each call, untimed."""
+
+    def prepare(self) -> None: ...
+    def __call__(self) -> object: ...
+
+
 def side_by_side(
     name: str, ours: Callable[[], object], floor: Callable[[], object], *, values: int, floor_is: str, rounds: int = 15
 ) -> Figure:
-    """Runs both in turn, A B A B, each long enough to be timed (20 ms), and takes medians. `values`: handled in one call."""
+    """Runs both in turn, A B A B, each long enough to be timed (20 ms), and takes medians. `values`: handled in one call.
+
+    What has a `prepare` is made ready before each single call.
+    """
     calls = [_calls(ours), _calls(floor)]
     pairs = [(_cpu(ours, calls[0]), _cpu(floor, calls[1])) for _ in range(rounds)]
     scale = 1e6 / values
@@ -39,13 +50,17 @@ def side_by_side(
 
 
 def _calls(work: Callable[[], object]) -> int:
-    work()
+    _cpu(work, 1)
+    if hasattr(work, "prepare"):
+        return 1
     once = max(_cpu(work, 1), 1e-6)
     return max(1, int(0.02 / once))
 
 
 def _cpu(work: Callable[[], object], calls: int) -> float:
     """CPU seconds of one call, threads included."""
+    if hasattr(work, "prepare"):
+        work.prepare()
     begun = time.process_time()
     for _ in range(calls):
         work()
