@@ -173,7 +173,7 @@ class FrontFloor:
     def __init__(self, folder: Path) -> None:
         self.db = sqlite3.connect(folder / "front-floor.db", isolation_level=None)
         self.db.executescript(
-            DURABLE + "; CREATE TABLE batch (id INTEGER PRIMARY KEY, stream, lo, n, header BLOB, body BLOB);"
+            f"{DURABLE}; CREATE TABLE batch (id INTEGER PRIMARY KEY, stream, lo, n, header BLOB, body BLOB);"  # noqa: S608  # no input in it
             "CREATE TABLE held (stream PRIMARY KEY, hi); INSERT INTO held VALUES ('s', 0)"
         )
         self.source = messages("0" * 15 + "1")
