@@ -1,8 +1,11 @@
 """gateway.yaml as people write it: each folder of tests/cases holds one file and what is said about it, line by line."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from adapters.document import Mistakes
 from edge.config import load, load_credential, load_network, whereabouts
@@ -183,3 +186,43 @@ def test_a_time_zone_is_an_iana_name(tmp_path: Path) -> None:
     )
     with pytest.raises(Mistakes, match=r"site.zone: `GMT plus 1` is no time zone; .*write an IANA name, as in Africa/Lagos"):
         load(written(tmp_path, f"gateway: lagos-01\nsite: {{zone: GMT plus 1}}\nsensors: [{PM}]\n"))
+
+
+WHOLE = (
+    b'gateway: a-1\nsite: {lat: 6.5, lon: 3.3}\nhub: {mqtt: ["mqtts://h:1"]}\nlink: {flush: 5min}\n'
+    b'sensors:\n  - {id: pm, profile: plantower.pms5003, at: "serial:/dev/a", every: 60s}\n'
+)
+SCRAPS = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b": ",
+    b"\n",
+    b"  ",
+    b"- ",
+    b"&a ",
+    b"*a",
+    b"<<: ",
+    b"!x ",
+    b"? ",
+    b"|\n",
+    b"'",
+    b'"',
+    b"\0",
+    b"\xff",
+    b"~",
+]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 8), st.sampled_from(SCRAPS)), min_size=1, max_size=4))
+def test_whatever_is_typed_is_a_mistake_and_never_a_crash(tmp_path: Path, slips: list[tuple[int, int, bytes]]) -> None:
+    text = bytearray(WHOLE)
+    for place, gone, scrap in slips:
+        text[place : place + gone] = scrap
+    path = tmp_path / "gateway.yaml"
+    path.write_bytes(text)
+    for read in (load, whereabouts):
+        with contextlib.suppress(Stop):
+            read(path)
