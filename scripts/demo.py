@@ -110,10 +110,7 @@ class Demo:
         return known
 
     def _start_broker(self) -> None:
-        program = shutil.which("mosquitto")
-        if program is None:
-            raise Ended("mosquitto is not installed; run scripts/setup demo")
-        command = [program, "-c", str(self.folder / "broker" / "mosquitto.conf")]
+        command = [mosquitto(), "-c", str(self.folder / "broker" / "mosquitto.conf")]
         broker = self.children.start(Child("broker", command, self._log("broker")))
         self._passwords_seen = self._passwords_changed()
         broker.wait_until(lambda: listens(self.mqtt_port), START_S, f"no answer on port {self.mqtt_port}")
@@ -159,6 +156,14 @@ class Demo:
         if changed != self._passwords_seen:
             self._passwords_seen = changed
             self.children.signal("broker", signal.SIGHUP)
+
+
+def mosquitto() -> str:
+    """Its path. Raises Ended when there is none."""
+    program = shutil.which("mosquitto")
+    if program is None:
+        raise Ended("mosquitto is not installed; run scripts/setup demo")
+    return program
 
 
 def listens(port: int) -> bool:
@@ -216,6 +221,7 @@ Ctrl-C stops everything; what was stored is kept for the next time.
 
 def run(folder: Path, port: int, once: bool) -> None:
     """Raises Ended with the reason, Interrupted on Ctrl-C; no child outlives it."""
+    mosquitto()
     check_port(port)
     begun, clock = time.time(), time.monotonic()
     with locked(folder):
