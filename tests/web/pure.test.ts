@@ -63,7 +63,15 @@ test("what is older than the range is dropped", () => {
 
 test("rows are read by the names of their fields", () => {
   const held = empty();
-  putRows(held, "pm2_5", ["time", "pm2_5", "pm2_5_flag"], [["1970-01-01T00:00:01.000Z", 12.3, 3], ["1970-01-01T00:00:02.000Z", null, 9]]);
+  putRows(
+    held,
+    "pm2_5",
+    ["time", "pm2_5", "pm2_5_flag"],
+    [
+      ["1970-01-01T00:00:01.000Z", 12.3, 3],
+      ["1970-01-01T00:00:02.000Z", null, 9],
+    ],
+  );
   assert.deepEqual(held, { times: [1000, 2000], values: [12.3, null], flags: [3, 9] });
 });
 
@@ -74,7 +82,10 @@ test("thinning keeps every peak and trough of 43,200 values on 300 pixels", () =
   assert.ok(thinned.times.length <= 4 * 300);
   assert.equal(thinned.values.filter((value) => value === 999).length, 1);
   assert.equal(thinned.values.filter((value) => value === -5).length, 1);
-  assert.deepEqual(thinned.times, [...thinned.times].sort((a, b) => a - b));
+  assert.deepEqual(
+    thinned.times,
+    [...thinned.times].sort((a, b) => a - b),
+  );
 });
 
 test("thinning keeps a gap that is narrower than a pixel", () => {

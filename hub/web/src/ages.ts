@@ -9,7 +9,11 @@ export const SILENT_AFTER_MS = 3_600_000;
 /** `<time>12 sec. ago</time>`, ticking; the whole moment in the station's zone as its title. */
 export function ageOf(time: string, zone: string | null, words: Words, attributes: Attributes = {}): HTMLTimeElement {
   const at = Date.parse(time);
-  return element("time", { datetime: time, title: moment(at, zone, words), "data-age": at, ...attributes }, age(at, now(), words));
+  return element(
+    "time",
+    { datetime: time, title: moment(at, zone, words), "data-age": at, ...attributes },
+    age(at, now(), words),
+  );
 }
 
 /** Moves every age on the page to now. */

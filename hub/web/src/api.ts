@@ -34,13 +34,7 @@ export interface Sensor {
   last_seen: string | null;
 }
 
-export type Category =
-  | "good"
-  | "moderate"
-  | "unhealthy_for_sensitive_groups"
-  | "unhealthy"
-  | "very_unhealthy"
-  | "hazardous";
+export type Category = "good" | "moderate" | "unhealthy_for_sensitive_groups" | "unhealthy" | "very_unhealthy" | "hazardous";
 
 /** The category of the hourly PM2.5 NowCast, or the reason why there is none yet. */
 export interface Index {

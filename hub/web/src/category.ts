@@ -8,14 +8,32 @@ import type { Words } from "./strings/words.ts";
 export function category(index: Index | null, words: Words): HTMLElement {
   if (index === null || index.category === null) return unknown(index, words);
   const number = index.aqi === null ? null : element("b", { title: words.aqiNumber }, whole(index.aqi, words));
-  const chip = element("span", { class: `chip ${index.category}` }, number, number && " ", words.categories[index.category] ?? index.category);
+  const chip = element(
+    "span",
+    { class: `chip ${index.category}` },
+    number,
+    number && " ",
+    words.categories[index.category] ?? index.category,
+  );
   const value = index.value === null ? "" : ` · ${digits(index.value, 0.1, words)} ${unit(index.unit)}`;
-  return element("p", { class: "category", "data-category": index.category }, chip, " ", element("small", {}, words.nowcastOf + value));
+  return element(
+    "p",
+    { class: "category", "data-category": index.category },
+    chip,
+    " ",
+    element("small", {}, words.nowcastOf + value),
+  );
 }
 
 function unknown(index: Index | null, words: Words): HTMLElement {
   const share = index?.completeness ?? null;
   const chip = element("span", { class: "chip none" }, words.notEnoughData);
   const note = share === null ? words.nowcastOf : `${words.nowcastOf} · ${words.completeness(percent(share, words))}`;
-  return element("p", { class: "category", "data-category": index?.reason ?? "not_enough_data" }, chip, " ", element("small", {}, note));
+  return element(
+    "p",
+    { class: "category", "data-category": index?.reason ?? "not_enough_data" },
+    chip,
+    " ",
+    element("small", {}, note),
+  );
 }

@@ -1,4 +1,5 @@
-// A series in; a chart of it out. Gaps are shaded and never bridged, suspect and failed values carry marks, peaks survive the thinning.
+// A series in; a chart of it out. Gaps are shaded and never bridged, suspect and failed values carry marks, peaks survive the
+// thinning.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Channel } from "./api.ts";
@@ -136,9 +137,16 @@ export class Chart {
       padding: [12, 8, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 9, width: 2, fill: ink.line } },
       scales: { x: { time: true, range: () => this.range }, y: { range: (_plot, low, high) => scale(low, high) } },
-      series: [{}, { stroke: ink.line, width: 1.5, fill: ink.fill, points: { show: true, size: 4, fill: ink.line, filter: alone } }],
+      series: [
+        {},
+        { stroke: ink.line, width: 1.5, fill: ink.fill, points: { show: true, size: 4, fill: ink.line, filter: alone } },
+      ],
       axes: this.axes(ink),
-      hooks: { drawClear: [(plot) => this.shade(plot)], draw: [(plot) => this.mark(plot)], setCursor: [(plot) => this.read(plot)] },
+      hooks: {
+        drawClear: [(plot) => this.shade(plot)],
+        draw: [(plot) => this.mark(plot)],
+        setCursor: [(plot) => this.read(plot)],
+      },
     };
     return new uPlot(options, [[], []], this.plate);
   }
@@ -160,7 +168,8 @@ export class Chart {
         ...common,
         grid: { stroke: ink.grid, width: 1 },
         size: (_plot, labels) => 14 + 7 * Math.max(2, ...(labels ?? []).map((label) => String(label).length)),
-        values: (_plot, splits, _axis, _space, increment) => splits.map((split) => digits(round(split, least(increment)), null, words)),
+        values: (_plot, splits, _axis, _space, increment) =>
+          splits.map((split) => digits(round(split, least(increment)), null, words)),
       },
     ];
   }
@@ -178,7 +187,10 @@ export class Chart {
     ctx.restore();
   }
 
-  /** A triangle at each suspect value, a cross at each failed one, which may lie far outside: then at the edge. One of a kind per pixel. */
+  /**
+   * A triangle at each suspect value, a cross at each failed one, which may lie far outside: then at the edge. One of a
+   * kind per pixel.
+   */
   private mark(plot: uPlot): void {
     const { ctx, bbox } = plot;
     const size = 4 * devicePixelRatio;

@@ -42,7 +42,12 @@ export class Course {
     this.hours = asked.hours;
     this.zone = asked.zone;
     const model = [asked.sensor.maker, asked.sensor.model].filter(Boolean).join(" ");
-    const caption = element("figcaption", {}, element("b", {}, title(asked.channel.parameter, page.words)), ` ${unit(asked.channel.unit)}`);
+    const caption = element(
+      "figcaption",
+      {},
+      element("b", {}, title(asked.channel.parameter, page.words)),
+      ` ${unit(asked.channel.unit)}`,
+    );
     caption.append(element("small", {}, [asked.sensor.name, model].filter(Boolean).join(" · ")));
     this.element = element("figure", { class: "course", "data-course": `${asked.sensor.name} ${asked.channel.parameter}` });
     this.element.append(caption, this.status, this.frame, this.facts);
@@ -143,7 +148,8 @@ export class Course {
     this.draw();
     const { words } = this.page;
     const told = summary(this.series);
-    const number = (value: number | null) => (value === null ? "–" : `${digits(value, this.channel.resolution, words)} ${unit(this.channel.unit)}`);
+    const number = (value: number | null) =>
+      value === null ? "–" : `${digits(value, this.channel.resolution, words)} ${unit(this.channel.unit)}`;
     if (told.count === 0) return setText(this.facts, words.nothingInRange);
     const parts = [
       words.count(told.count, whole(told.count, words)),

@@ -23,7 +23,10 @@ export class Fleet {
     return this.known.get(id);
   }
 
-  /** Takes a whole snapshot; stations it does not name are gone. A live sample that overtook it stays, unless `trusted` says that nothing held counts. */
+  /**
+   * Takes a whole snapshot; stations it does not name are gone. A live sample that overtook it stays, unless `trusted`
+   * says that nothing held counts.
+   */
   take(stations: readonly Station[], trusted: boolean): void {
     const held = new Map(this.known);
     this.known.clear();
@@ -62,7 +65,9 @@ function merged(held: Station | undefined, told: Station): Station {
   if (held === undefined) return told;
   const sensors = told.sensors.map((sensor) => {
     const before = held.sensors.find((one) => one.id === sensor.id);
-    return before === undefined ? sensor : { ...sensor, latest: newer(before.latest, sensor.latest), last_seen: later(before.last_seen, sensor.last_seen) };
+    return before === undefined
+      ? sensor
+      : { ...sensor, latest: newer(before.latest, sensor.latest), last_seen: later(before.last_seen, sensor.last_seen) };
   });
   return { ...told, sensors, last_seen: later(held.last_seen, told.last_seen) };
 }

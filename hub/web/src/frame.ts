@@ -49,13 +49,30 @@ export class Frame {
 
   private header(): HTMLElement {
     const { words } = this;
-    const name = element("a", { href: "/", class: "name" }, element("img", { src: "/favicon.svg", alt: "", width: 32, height: 32 }), "Harmattan");
+    const name = element(
+      "a",
+      { href: "/", class: "name" },
+      element("img", { src: "/favicon.svg", alt: "", width: 32, height: 32 }),
+      "Harmattan",
+    );
     const navigation = element("nav", { "aria-label": words.navigation }, ...this.links);
-    return element("header", { class: "top" }, element("a", { class: "skip", href: "#content" }, words.skipToContent), name, navigation, this.state);
+    return element(
+      "header",
+      { class: "top" },
+      element("a", { class: "skip", href: "#content" }, words.skipToContent),
+      name,
+      navigation,
+      this.state,
+    );
   }
 
   private footer(): HTMLElement {
     const { words } = this;
-    return element("footer", {}, element("p", {}, words.tagline), element("nav", { "aria-label": words.language }, ...this.tongues));
+    return element(
+      "footer",
+      {},
+      element("p", {}, words.tagline),
+      element("nav", { "aria-label": words.language }, ...this.tongues),
+    );
   }
 }

@@ -35,7 +35,10 @@ export function gaps(series: Series, longest: number): Gap[] {
   return found;
 }
 
-/** The points of a line: a missing value inside every gap lifts the pen, and so does a failed value, which is drawn as a mark instead. */
+/**
+ * The points of a line: a missing value inside every gap lifts the pen, and so does a failed value, which is drawn as
+ * a mark instead.
+ */
 export function line(series: Series, longest: number): Points {
   const out: Points = { times: [], values: [] };
   for (let i = 0; i < series.times.length; i += 1) {

@@ -74,16 +74,22 @@ export class Live {
     if (typeof sample.sensor === "number" && sample.values && sample.time) this.listener.sample(sample);
   }
 
-  /** A lost connection the browser opens again by itself, with Last-Event-ID; after a refusal (503, a proxy's page) it gives up, and we do not. */
+  /**
+   * A lost connection the browser opens again by itself, with Last-Event-ID; after a refusal (503, a proxy's page) it
+   * gives up, and we do not.
+   */
   private failed(source: EventSource): void {
     if (source !== this.source) return;
     this.listener.state(navigator.onLine ? "reconnecting" : "offline");
     if (source.readyState !== EventSource.CLOSED) return;
     this.source = null;
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      if (document.visibilityState !== "hidden") this.open("reconnecting");
-    }, this.pauseMs * (0.5 + Math.random() / 2));
+    this.timer = setTimeout(
+      () => {
+        this.timer = undefined;
+        if (document.visibilityState !== "hidden") this.open("reconnecting");
+      },
+      this.pauseMs * (0.5 + Math.random() / 2),
+    );
     this.pauseMs = Math.min(this.pauseMs * 2, LONGEST_PAUSE_MS);
   }
 }

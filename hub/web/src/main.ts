@@ -79,7 +79,10 @@ function complain(): void {
 
 /** The newest value that is held [Unix ms]. */
 const newestHeld = (): number =>
-  Math.max(0, ...fleet.stations.flatMap((station) => station.sensors.map((sensor) => Date.parse(sensor.latest?.time ?? "") || 0)));
+  Math.max(
+    0,
+    ...fleet.stations.flatMap((station) => station.sensors.map((sensor) => Date.parse(sensor.latest?.time ?? "") || 0)),
+  );
 
 const SILENT_STREAM_MS = 120_000;
 
@@ -98,7 +101,8 @@ function came(answer: Realtime): void {
 
 function sampled(sample: LiveSample): void {
   const station = fleet.apply(sample);
-  if (station === undefined) void snapshot.ask(); // a station or sensor that appeared just now
+  if (station === undefined)
+    void snapshot.ask(); // a station or sensor that appeared just now
   else if (station !== null) view?.changed?.(station);
   view?.sample?.(sample);
 }
@@ -119,6 +123,13 @@ const live = new Live({
     void snapshot.ask();
     view?.missed?.(whole);
   },
+});
+
+const FRESH_MS = 60_000;
+
+// After an upgrade of the hub an open page asks for parts that are gone: load the new page, but never in a circle.
+addEventListener("vite:preloadError", () => {
+  if (performance.now() > FRESH_MS && navigator.onLine) location.reload();
 });
 
 const go = follow((address, back) => void arrived(address, back));

@@ -4,9 +4,27 @@ import type { Words } from "./strings/words.ts";
 
 /** What people ask for first. A parameter that is not here comes after these, as the sensor lists it. */
 const FIRST = [
-  "pm2_5", "pm10", "pm1_0", "pm4_0", "co2", "no2", "o3", "so2", "co", "hcho", "voc_index", "nox_index",
-  "temperature", "relative_humidity", "pressure", "wind_speed", "wind_direction",
-  "voltage", "current", "power_active", "energy_total",
+  "pm2_5",
+  "pm10",
+  "pm1_0",
+  "pm4_0",
+  "co2",
+  "no2",
+  "o3",
+  "so2",
+  "co",
+  "hcho",
+  "voc_index",
+  "nox_index",
+  "temperature",
+  "relative_humidity",
+  "pressure",
+  "wind_speed",
+  "wind_direction",
+  "voltage",
+  "current",
+  "power_active",
+  "energy_total",
 ];
 
 /** One parameter of one sensor, as it is shown. */
@@ -49,9 +67,14 @@ export function shown(sensor: Sensor): Shown[] {
   });
 }
 
-/** The value that stands for a station: of the first parameter of FIRST that it measures in ambient air, the newest that is there. */
+/**
+ * The value that stands for a station: of the first parameter of FIRST that it measures in ambient air, the newest
+ * that is there.
+ */
 export function headline(station: Station): Shown | null {
-  const candidates = station.sensors.flatMap(shown).filter((one) => one.channel.place === "ambient" && isFirst(one.channel.parameter));
+  const candidates = station.sensors
+    .flatMap(shown)
+    .filter((one) => one.channel.place === "ambient" && isFirst(one.channel.parameter));
   const worth = (one: Shown) => (one.value === null ? -1 : Date.parse(one.time ?? ""));
   candidates.sort((a, b) => rank(a.channel.parameter) - rank(b.channel.parameter) || worth(b) - worth(a));
   return candidates[0] ?? null;

@@ -9,7 +9,10 @@ export interface Asked {
   to: number;
 }
 
-/** Fills `series` with readings in [from, to) [Unix ms]. `progress` hears the share of the range that is there (0 to 1) after each page. */
+/**
+ * Fills `series` with readings in [from, to) [Unix ms]. `progress` hears the share of the range that is there (0 to
+ * 1) after each page.
+ */
 export async function load(asked: Asked, series: Series, progress: (share: number) => void, signal: AbortSignal): Promise<void> {
   let cursor: string | null = null;
   do {

@@ -21,7 +21,8 @@ export function follow(arrived: (address: URL, back: boolean) => void): (path: s
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest("a") : null;
-    if (!link || link.target !== "" || link.origin !== location.origin || link.hash !== "" || match(link.pathname) === null) return;
+    if (!link || link.target !== "" || link.origin !== location.origin || link.hash !== "" || match(link.pathname) === null)
+      return;
     event.preventDefault();
     go(link.pathname + link.search);
   });

@@ -28,7 +28,10 @@ export function firstFrom(times: readonly number[], time: number): number {
   return low;
 }
 
-/** Puts one reading where its time belongs; the same time again is a revision. A backlog may come late, so the place may be the middle. */
+/**
+ * Puts one reading where its time belongs; the same time again is a revision. A backlog may come late, so the place
+ * may be the middle.
+ */
 export function put(series: Series, time: number, value: number | null, flag: Flag): void {
   if (!Number.isFinite(time)) return;
   const at = firstFrom(series.times, time);
@@ -47,7 +50,12 @@ export function dropBefore(series: Series, from: number): void {
 }
 
 /** Puts the rows of a page, finding its columns by name. */
-export function putRows(series: Series, parameter: string, fields: readonly string[], rows: readonly (string | number | null)[][]): void {
+export function putRows(
+  series: Series,
+  parameter: string,
+  fields: readonly string[],
+  rows: readonly (string | number | null)[][],
+): void {
   const time = fields.indexOf("time");
   const value = fields.indexOf(parameter);
   const flag = fields.indexOf(`${parameter}_flag`);

@@ -1,4 +1,5 @@
-// /dashboard/realtime -> the fleet: at the start, after every (re)connection, and now and then. Failures are shown and tried again.
+// /dashboard/realtime -> the fleet: at the start, after every (re)connection, and now and then. Failures are shown and tried
+// again.
 import { type Problem, type Realtime, realtime } from "./api.ts";
 import { asProblem } from "./problem.ts";
 import { hubTime } from "./time.ts";

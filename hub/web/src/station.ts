@@ -116,7 +116,8 @@ class StationView implements View {
       [words.timezone, station.timezone],
       [words.measuredAt, seen],
     ];
-    for (const [name, value] of facts) if (value !== null) list.append(element("div", {}, element("dt", {}, name), element("dd", {}, value)));
+    for (const [name, value] of facts)
+      if (value !== null) list.append(element("div", {}, element("dt", {}, name), element("dd", {}, value)));
     return list;
   }
 
@@ -129,7 +130,10 @@ class StationView implements View {
     return { parameter: all.includes(asked) ? asked : first, hours: hours > 0 && hours <= LONGEST_HOURS ? hours : 24, all };
   }
 
-  /** Rebuilds controls and charts only when something else is to be drawn: a chart that reloads on each sample would never finish. */
+  /**
+   * Rebuilds controls and charts only when something else is to be drawn: a chart that reloads on each sample would
+   * never finish.
+   */
   private showCourse(station: Station): void {
     const { parameter, hours, all } = this.wanted(station);
     const measuring = station.sensors.filter((sensor) => channels(sensor).some((channel) => channel.parameter === parameter));
@@ -142,7 +146,10 @@ class StationView implements View {
       const channel = channels(sensor).find((one) => one.parameter === parameter);
       return channel ? [new Course(this.page, { sensor, channel, hours, zone: station.timezone })] : [];
     });
-    fill(this.figures, this.courses.map((course) => course.element));
+    fill(
+      this.figures,
+      this.courses.map((course) => course.element),
+    );
   }
 
   private showControls(parameter: string, hours: number, all: string[]): void {
@@ -162,7 +169,8 @@ class StationView implements View {
   private choose(event: Event): void {
     const target = event.target as HTMLInputElement | HTMLSelectElement;
     const { parameter, hours } = this.wanted(this.page.fleet.station(this.id) as Station);
-    const chosen = target.name === "hours" ? { parameter, hours: target.value } : { parameter: target.value, hours: String(hours) };
+    const chosen =
+      target.name === "hours" ? { parameter, hours: target.value } : { parameter: target.value, hours: String(hours) };
     this.page.go(`/stations/${this.id}?${new URLSearchParams(chosen).toString()}`);
   }
 
@@ -171,7 +179,12 @@ class StationView implements View {
     const body = element("tbody");
     for (const one of shown(sensor)) {
       const note = about(one, words);
-      const name = element("th", { scope: "row" }, title(one.channel.parameter, words), note !== "" && element("small", {}, ` ${note}`));
+      const name = element(
+        "th",
+        { scope: "row" },
+        title(one.channel.parameter, words),
+        note !== "" && element("small", {}, ` ${note}`),
+      );
       body.append(
         element(
           "tr",
@@ -196,7 +209,11 @@ class StationView implements View {
       [words.serial, sensor.serial],
     ];
     const known = facts.filter(([, value]) => value !== null && value !== "").map(([name, value]) => `${name} ${value ?? ""}`);
-    const head = element("header", {}, element("h3", {}, element("span", {}, sensor.name), sensor.latest && ageOf(sensor.latest.time, zone, words)));
+    const head = element(
+      "header",
+      {},
+      element("h3", {}, element("span", {}, sensor.name), sensor.latest && ageOf(sensor.latest.time, zone, words)),
+    );
     head.append(element("p", {}, [model, ...known].filter(Boolean).join(" · ")));
     return head;
   }
@@ -213,4 +230,3 @@ class StationView implements View {
 export function stationView(page: Page, id: number, search: URLSearchParams): View {
   return new StationView(page, id, search);
 }
-

@@ -8,7 +8,10 @@ import { now } from "./time.ts";
 import { isTrouble, number, quality, term, unitOf } from "./values.ts";
 import type { Page, View } from "./view.ts";
 
-/** More than this many values of one sensor are noise on a wall; the rest is one click away. Troubled ones are always in sight. */
+/**
+ * More than this many values of one sensor are noise on a wall; the rest is one click away. Troubled ones are always
+ * in sight.
+ */
 const IN_SIGHT = 6;
 
 /** The sensor's part of its gateway's name: `demo-01/pm` is `pm`. */
@@ -39,7 +42,11 @@ class SensorPart {
     const hidden = all.filter((one) => !inSight.includes(one));
     const model = sensor.model ?? sensor.profile;
     const time = !alone && sensor.latest && ageOf(sensor.latest.time, zone, words);
-    this.head.replaceChildren(element("span", {}, shortName(sensor)), element("small", {}, [sensor.maker, model].filter(Boolean).join(" ")), time || "");
+    this.head.replaceChildren(
+      element("span", {}, shortName(sensor)),
+      element("small", {}, [sensor.maker, model].filter(Boolean).join(" ")),
+      time || "",
+    );
     this.terms.replaceChildren(...inSight.map((one) => term(one, zone, words)));
     this.rest.replaceChildren(...hidden.map((one) => term(one, zone, words)));
     this.terms.hidden = inSight.length === 0;
@@ -78,7 +85,10 @@ class Card {
     if (top === null) this.top.replaceChildren(words.noValues);
     else this.top.replaceChildren(...this.headline(top, zone));
     this.index.replaceChildren(category(station.index, words));
-    fill(this.sensors, station.sensors.map((sensor) => this.part(sensor, station, top)));
+    fill(
+      this.sensors,
+      station.sensors.map((sensor) => this.part(sensor, station, top)),
+    );
   }
 
   private headline(top: Shown, zone: string | null): Node[] {
@@ -122,7 +132,12 @@ export function stationsView(page: Page): View {
   };
   all();
   return {
-    element: element("div", { class: "list" }, element("div", { class: "lead" }, element("h1", { tabindex: -1 }, words.stations), summary), list),
+    element: element(
+      "div",
+      { class: "list" },
+      element("div", { class: "lead" }, element("h1", { tabindex: -1 }, words.stations), summary),
+      list,
+    ),
     title: () => words.stations,
     changed: (station) => (station === null ? all() : void update(station)),
   };

@@ -11,7 +11,9 @@ export interface Summary {
 }
 
 export function summary(series: Series): Summary {
-  const usable = Float64Array.from(series.values.filter((value, i): value is number => value !== null && series.flags[i] !== 4)).sort();
+  const usable = Float64Array.from(
+    series.values.filter((value, i): value is number => value !== null && series.flags[i] !== 4),
+  ).sort();
   const low = usable[(usable.length - 1) >> 1];
   const high = usable[usable.length >> 1];
   return {

@@ -16,7 +16,10 @@ function keep(points: Points, from: number, to: number, out: Points): void {
   }
 }
 
-/** At most four points for each of `columns` pixels between `from` and `to` [Unix ms], plus one missing value for each run of them. */
+/**
+ * At most four points for each of `columns` pixels between `from` and `to` [Unix ms], plus one missing value for each
+ * run of them.
+ */
 export function thin(points: Points, from: number, to: number, columns: number): Points {
   const { times, values } = points;
   const out: Points = { times: [], values: [] };

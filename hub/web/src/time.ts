@@ -24,7 +24,10 @@ export function age(time: number, at: number, words: Words): string {
   const seconds = Math.floor((at - time) / 1000);
   if (!(seconds >= 1)) return words.now;
   const [unit, size] = STEPS.find(([, step]) => seconds >= step) ?? ["second", 1];
-  return new Intl.RelativeTimeFormat(words.locale, { numeric: "always", style: "short" }).format(-Math.floor(seconds / size), unit);
+  return new Intl.RelativeTimeFormat(words.locale, { numeric: "always", style: "short" }).format(
+    -Math.floor(seconds / size),
+    unit,
+  );
 }
 
 /** A formatter in the station's time zone; one that the browser does not know falls back to UTC. */

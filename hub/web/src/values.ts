@@ -1,4 +1,5 @@
-// A shown parameter in; its value with unit and quality as elements out. The data attributes are names that tests and people's scripts rely on.
+// A shown parameter in; its value with unit and quality as elements out. The data attributes are names that tests and people's
+// scripts rely on.
 import type { Flag } from "./api.ts";
 import { element } from "./dom.ts";
 import { digits, unit } from "./numbers.ts";
@@ -11,7 +12,13 @@ const MARKS: Record<Flag, string> = { 1: "✓", 2: "·", 3: "△", 4: "✕", 9: 
 /** Mark and word of a flag: colour alone tells nothing to one man in twelve, nor on a wall in the sun. */
 export function quality(flag: Flag, words: Words): HTMLElement {
   const mark = element("span", { class: "mark", "aria-hidden": "true" }, MARKS[flag]);
-  return element("span", { class: `quality flag-${flag}`, title: words.flagMeanings[flag] }, mark, " ", words.flags[flag] ?? String(flag));
+  return element(
+    "span",
+    { class: `quality flag-${flag}`, title: words.flagMeanings[flag] },
+    mark,
+    " ",
+    words.flags[flag] ?? String(flag),
+  );
 }
 
 export const isTrouble = (flag: Flag): boolean => flag === 3 || flag === 4 || flag === 9;
@@ -49,5 +56,10 @@ export function term(shown: Shown, zone: string | null, words: Words): HTMLEleme
   const name = element("dt", {}, title(shown.channel.parameter, words));
   if (shown.channel.place === "internal") name.append(" ", element("small", {}, `(${words.internal})`));
   const trouble = isTrouble(shown.flag) && quality(shown.flag, words);
-  return element("div", { class: "term" }, name, element("dd", {}, number(shown, zone, words), " ", unitOf(shown), trouble && " ", trouble));
+  return element(
+    "div",
+    { class: "term" },
+    name,
+    element("dd", {}, number(shown, zone, words), " ", unitOf(shown), trouble && " ", trouble),
+  );
 }

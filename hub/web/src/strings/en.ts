@@ -15,7 +15,8 @@ export const en: Words = {
   summary: (stations, reporting) =>
     `${stations} ${stations === 1 ? "station" : "stations"}, ${reporting} with values from the last hour`,
   noStations: "No stations yet",
-  noStationsHint: "A station appears here with the first reading of its gateway. Enrol one on the hub: harmattan-hub gateway enrol NAME",
+  noStationsHint:
+    "A station appears here with the first reading of its gateway. Enrol one on the hub: harmattan-hub gateway enrol NAME",
   noValues: "no values yet",
   nothingYet: "This station has sent nothing yet.",
   moreValues: (count) => (count === 1 ? "1 more value" : `${count} more values`),
@@ -134,7 +135,13 @@ export const en: Words = {
   notFoundHint: "There is nothing at this address, or it is not public. All public stations are on the first page.",
   tryAgain: "Try again",
   problemTitle: (status) =>
-    status === 0 ? "The hub was not reached" : status === 404 ? "Not found" : status === 429 ? "Too many requests" : "The hub could not answer",
+    status === 0
+      ? "The hub was not reached"
+      : status === 404
+        ? "Not found"
+        : status === 429
+          ? "Too many requests"
+          : "The hub could not answer",
   problemHint: (status) =>
     status === 0
       ? "Check the network of this device and that the hub runs. The page tries again by itself."
@@ -147,15 +154,15 @@ export const en: Words = {
             : "Reload the page. If it stays, tell whoever runs the hub.",
   keptValues: "The values below are the last that were received.",
 
-  aboutLead: "This page shows what the network's sensors measure, within seconds, just as it was sent.",
+  aboutLead: "This page shows what the network’s sensors measure, as soon as it arrives and just as it was sent.",
   aboutValues: "Values",
   aboutValuesText:
-    "Values are raw: never altered, smoothed or corrected. PM2.5 is the sensor's atmospheric value. Low-cost sensors differ from reference instruments, most of all in humid air and in coarse dust.",
+    "Values are raw: never altered, smoothed or corrected. PM2.5 is the sensor’s atmospheric value. Low-cost sensors differ from reference instruments, most of all in humid air and in coarse dust.",
   aboutFlags: "Quality flags",
   aboutCategory: "Category",
   aboutCategoryText:
     "The category belongs to the hourly NowCast of PM2.5 (US EPA, breakpoints of May 2024), never to a single value. It appears once two of the last three hours have data.",
   aboutData: "Data",
-  aboutDataText: "Everything on this page comes from the hub's open interface.",
+  aboutDataText: "Everything on this page comes from the hub’s open interface.",
   apiDocumentation: "Interface documentation",
 };

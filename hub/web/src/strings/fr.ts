@@ -154,7 +154,7 @@ export const fr: Words = {
             : "Rechargez la page. Si cela persiste, prévenez l’exploitant du serveur.",
   keptValues: "Les valeurs ci-dessous sont les dernières reçues.",
 
-  aboutLead: "Cette page montre ce que mesurent les capteurs du réseau, en quelques secondes, tel que cela a été envoyé.",
+  aboutLead: "Cette page montre ce que mesurent les capteurs du réseau, dès l’arrivée et tel que cela a été envoyé.",
   aboutValues: "Valeurs",
   aboutValuesText:
     "Les valeurs sont brutes : jamais modifiées, lissées ni corrigées. PM2,5 est la valeur atmosphérique du capteur. Les capteurs à bas coût s’écartent des instruments de référence, surtout en air humide et en présence de poussières grossières.",
