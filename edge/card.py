@@ -129,12 +129,18 @@ _HINTS = {
 
 def _takes_no_writes(path: Path) -> bool:
     """Whether the file system is full or read-only: then an I/O error is no sign of a dying card."""
-    found = os.statvfs(path.parent)
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:  # the folder is gone, or its device
+        return True
     return bool(found.f_flag & os.ST_RDONLY) or (found.f_files > 0 and found.f_favail == 0) or _free_bytes(path) < 64 * PAGE_BYTES
 
 
 def _free_bytes(path: Path) -> int:
-    found = os.statvfs(path.parent)
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return 0
     return found.f_bavail * found.f_frsize
 
 
