@@ -85,11 +85,10 @@ class Daemon:
 
     def run(self) -> int:
         """Blocks until stopped."""
-        threading.stack_size(STACK_BYTES)
         self._outbox = Outbox.open(self.config.store.path, quota_bytes=self.config.store.quota_bytes)
         try:
+            self._own_the_process()
             self._control.start()
-            self._signals()
             self._start()
             while not self._stopping:
                 self._turn()
@@ -154,8 +153,10 @@ class Daemon:
         self._control.stop()
         self._outbox.close()
 
-    def _signals(self) -> None:
+    def _own_the_process(self) -> None:
+        """Signals and the threads' stacks, unless the daemon runs inside another program."""
         if threading.current_thread() is threading.main_thread():
+            threading.stack_size(STACK_BYTES)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda got, _: self.stop(signal.Signals(got).name))
 
