@@ -29,8 +29,9 @@ class Json(Response):
         return content if isinstance(content, bytes) else msgspec.json.encode(content)
 
 
-def tagged(request: Request, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    """The body with its ETag; 304 without it when the asker has that one (RFC 9110, 13.1.2)."""
+def tagged(request: Request, content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """A struct, or JSON that is ready, with its ETag; 304 without it when the asker has that one (RFC 9110, 13.1.2)."""
+    body = content if isinstance(content, bytes) else msgspec.json.encode(content)
     tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
     known = {"ETag": tag, "Cache-Control": "no-cache", **(headers or {})}
     asked = request.headers.get("if-none-match", "")
@@ -43,8 +44,7 @@ def tagged(request: Request, body: bytes, headers: Mapping[str, str] | None = No
 
 def listing(request: Request, results: Sequence[Any], *, limit: int, following: str | None) -> Response:
     """`{"results": [...], "meta": {"limit", "next"}}`, and where the list goes on as a Link (RFC 8288)."""
-    body = msgspec.json.encode({"results": results, "meta": {"limit": limit, "next": following}})
-    return tagged(request, body, link(request, following))
+    return tagged(request, {"results": results, "meta": {"limit": limit, "next": following}}, link(request, following))
 
 
 def link(request: Request, following: str | None) -> dict[str, str]:
@@ -53,6 +53,17 @@ def link(request: Request, following: str | None) -> dict[str, str]:
         return {}
     asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     return {"Link": f'<{request.url.path}?{urlencode([*asked, ("cursor", following)])}>; rel="next"'}
+
+
+def described(
+    *kinds: Any, example: Any = None, meaning: str = "As asked", media: str = "application/json"
+) -> dict[int | str, Any]:
+    """An answer that is one of these structs, for OpenAPI; the API's document collects `x-components`."""
+    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    content: dict[str, Any] = {"schema": {**schemas[0], "x-components": components}}
+    if example is not None:
+        content["example"] = msgspec.json.decode(msgspec.json.encode(example))
+    return {200: {"description": meaning, "content": {media: content}}}
 
 
 def cursor(kind: str, *position: int) -> str:

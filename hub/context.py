@@ -21,21 +21,17 @@ class Condition(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True):
-    """`conditions`: what /ready asks, by the part's name. `stop` is set once, when the process is to end."""
+    """`roles`: what this process does. `conditions`: what /ready asks, by the part's name. `stop` is set once, at the end."""
 
     settings: Settings
     database: Database
+    roles: tuple[str, ...] = ()
     conditions: dict[str, Callable[[], Condition]] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def open_context(settings: Settings) -> Context:
-    """Migrates SQLite; refuses PostgreSQL that is not migrated, and either when its tables are newer. Raises Stop, Retry."""
-    return Context(settings, open_checked(settings))
-
-
 def open_checked(settings: Settings) -> Database:
-    """The database, its tables those of this version. Raises Stop, Retry."""
+    """The database, its tables those of this version: SQLite is migrated, PostgreSQL refused. Raises Stop, Retry."""
     url = settings.database
     if sqlite_path(url) is None:
         check(url)

@@ -1,0 +1,1 @@
+"""What the network measured: readings over time, as they come in, and the first view of the page."""

@@ -1,0 +1,246 @@
+"""The tail of `ready` in; server-sent events out, one per sample, to everybody who listens.
+
+One thread a process reads the log as it grows, for as long as somebody listens, and makes each event's text once. An event's id
+is `<ready id>.<index>`: with it a listener goes on where it was, at most 24 h back; else it is told to `reset`. A listener that
+was too slow, or came while the tail slept, reads what it missed from the log by itself.
+"""
+
+import asyncio
+import logging
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from time import monotonic, time_ns
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import select
+
+from hub.auth.guard import member
+from hub.auth.tokens import Caller
+from hub.database.engine import Database
+from hub.database.tables import deployment, gateway, sensor, station
+from hub.followers.reader import Entry, Reader
+from hub.front import cursor
+from hub.front.decoded import Decoded
+from hub.store.values import values_of
+from readings.errors import Trouble
+
+log = logging.getLogger(__name__)
+HEARTBEAT_S = 15.0
+OLDEST_MS = 24 * 3600 * 1000
+LOOK_S = 1.0
+PLACES_KEPT_S = 10.0
+MOST_WAITING = 100
+"""So many pieces may wait for a slow listener."""
+KEPT_ROWS = 10_000
+EVENT_ID = re.compile(r"(\d{1,18})\.(\d{1,9})")
+RESET, HEARTBEAT, BEGIN = b"event: reset\ndata: {}\n\n", b": still here\n\n", b"retry: 2000\n\n"
+
+
+class Place(Struct, frozen=True):
+    """Where a sensor stands now, and who may see it."""
+
+    name: str
+    station: int
+    network: int
+    private: bool
+
+
+class Event(Struct, frozen=True):
+    """One sample as it goes over the wire."""
+
+    ready: int
+    index: int
+    place: Place
+    text: bytes
+
+
+class Piece(Struct, frozen=True):
+    """What the tail read between two places of the log."""
+
+    before: int
+    events: Sequence[Event]
+    after: int
+
+
+class Listener:
+    """One who listens: to which stations (None: all), as whom; nothing up to and with the event `floor`."""
+
+    def __init__(self, caller: Caller | None, stations: frozenset[int] | None) -> None:
+        self._caller = caller
+        self._stations = stations
+        self.floor = (0, 0)
+        self.waiting: asyncio.Queue[Piece | None] = asyncio.Queue(MOST_WAITING)
+
+    def wants(self, event: Event) -> bool:
+        place = event.place
+        if (event.ready, event.index) <= self.floor or (self._stations is not None and place.station not in self._stations):
+            return False
+        return not place.private or member(self._caller, place.network)
+
+    def text(self, events: Sequence[Event]) -> bytes:
+        return b"".join(event.text for event in events if self.wants(event))
+
+    def put(self, piece: Piece | None) -> None:
+        """One too many is left out: the next piece shows the gap, and the listener reads it from the log."""
+        if not self.waiting.full():
+            self.waiting.put_nowait(piece)
+
+
+class Live:
+    """The tail and its listeners. Everything but the tail's thread runs in the event loop."""
+
+    def __init__(self, database: Database, now_ms: Callable[[], int] = lambda: time_ns() // 1_000_000) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._reader = Reader(database, Decoded(KEPT_ROWS))
+        self._reading = threading.Lock()
+        self._places: dict[int, Place] = {}
+        self._places_until = 0.0
+        self._listeners: set[Listener] = set()
+        self._position = 0
+        self._stop = threading.Event()
+        self._tail: threading.Thread | None = None
+
+    def close(self) -> None:
+        """Ends every stream. In the event loop."""
+        self._stop.set()
+        self._database.bell.ring()
+        for listener in self._listeners:
+            listener.put(None)
+
+    async def events(
+        self, caller: Caller | None, stations: frozenset[int] | None, last_id: str | None, heartbeat_s: float = HEARTBEAT_S
+    ) -> AsyncIterator[bytes]:
+        """What goes to one listener, until it goes away or the hub ends."""
+        listener = Listener(caller, stations)
+        await self._begin()
+        self._listeners.add(listener)
+        try:
+            yield BEGIN
+            position = self._position
+            if last_id is not None:
+                found = await asyncio.to_thread(self._reachable, last_id)
+                if found is None:
+                    yield RESET
+                else:
+                    listener.floor, position = found, found[0] - 1
+            piece: Piece | None = Piece(self._position, (), self._position)
+            while piece is not None and not self._stop.is_set():
+                while position < piece.before:
+                    position, missed = await asyncio.to_thread(self._read, position, piece.before)
+                    if text := listener.text(missed):
+                        yield text
+                if text := listener.text([event for event in piece.events if event.ready > position]):
+                    yield text
+                position = max(position, piece.after)
+                try:
+                    piece = await asyncio.wait_for(listener.waiting.get(), heartbeat_s)
+                except TimeoutError:
+                    yield HEARTBEAT
+                    piece = Piece(self._position, (), self._position)
+        finally:
+            self._listeners.discard(listener)
+
+    async def _begin(self) -> None:
+        """The tail runs, and stands at the log's end if nobody listened."""
+        if self._tail is None or not self._tail.is_alive():
+            self._position = await asyncio.to_thread(self._newest)
+            loop = asyncio.get_running_loop()
+            self._tail = threading.Thread(target=self._follow, args=(loop,), name="live", daemon=True)
+            self._tail.start()
+
+    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The tail's thread: reads on while somebody listens, else only keeps its place at the end."""
+        position = self._position
+        while not self._stop.is_set():
+            seen = self._database.bell.rung
+            try:
+                before, events = position, list[Event]()
+                if self._listeners:
+                    position, events = self._read(position)
+                else:
+                    position = self._newest()
+                loop.call_soon_threadsafe(self._deliver, Piece(before, events, position))
+                if position == before:
+                    self._database.bell.wait(seen, LOOK_S)
+            except Trouble as error:
+                log.warning("live waits why=%r", error.why)
+                self._stop.wait(LOOK_S)
+            except RuntimeError:
+                return  # the event loop has ended
+
+    def _deliver(self, piece: Piece) -> None:
+        self._position = piece.after
+        if piece.events:
+            for listener in self._listeners:
+                listener.put(piece)
+
+    def _newest(self) -> int:
+        with self._database.read() as connection:
+            return cursor.newest_ready(connection)
+
+    def _reachable(self, last_id: str) -> tuple[int, int] | None:
+        """An event id as numbers, if it is one that was given out in the last 24 h."""
+        found = EVENT_ID.fullmatch(last_id.strip())
+        if found is None:
+            return None
+        ask = self._database.sql("SELECT b.received_ms FROM ready r JOIN batch b ON b.id = r.batch WHERE r.id = ?")
+        with self._database.read() as connection:
+            received = connection.exec_driver_sql(ask, (int(found[1]),)).scalar()
+        if received is None or received < self._now_ms() - OLDEST_MS:
+            return None
+        return int(found[1]), int(found[2])
+
+    def _read(self, position: int, upto: int | None = None) -> tuple[int, list[Event]]:
+        """The next entries' events, and the place behind them; the end itself when there are none."""
+        with self._reading:
+            with self._database.read() as connection:
+                entries = self._reader.after(connection, position, upto=upto)
+            if not entries:
+                return (position if upto is None else upto), []
+            return entries[-1].id, [event for entry in entries for event in self._events(entry)]
+
+    def _events(self, entry: Entry) -> list[Event]:
+        try:
+            samples = entry.samples()
+        except (ValueError, OverflowError) as error:
+            log.warning("live leaves out ready=%d why=%r", entry.id, str(error))
+            return []
+        channels = {known.id: [(c.parameter, c.unit) for c in known.content.channels] for known in entry.schemas.values()}
+        events = []
+        for index, row in enumerate(samples):
+            place = self._place(row.sensor)
+            if place is not None:
+                said = msgspec.json.encode(values_of(row.time_ms, channels[row.schema], row.body, row.flags))
+                head = f'{{"station":{place.station},"sensor":{row.sensor},"name":"{place.name}",'
+                text = b"id: %d.%d\nevent: sample\ndata: %s%s\n\n" % (entry.id, index, head.encode(), said[1:])
+                events.append(Event(entry.id, index, place, text))
+        return events
+
+    def _place(self, sensor_id: int) -> Place | None:
+        if monotonic() > self._places_until or sensor_id not in self._places:
+            self._places = self._all_places()
+            self._places_until = monotonic() + PLACES_KEPT_S
+        return self._places.get(sensor_id)
+
+    def _all_places(self) -> dict[int, Place]:
+        asked = (
+            select(
+                sensor.c.id,
+                gateway.c.name,
+                sensor.c.local_id,
+                station.c.id.label("station"),
+                station.c.network,
+                station.c.visibility,
+            )
+            .join(deployment, (deployment.c.sensor == sensor.c.id) & deployment.c.to_ms.is_(None))
+            .join(station, station.c.id == deployment.c.station)
+            .join(gateway, gateway.c.id == sensor.c.gateway)
+        )
+        with self._database.read() as connection:
+            return {
+                row.id: Place(f"{row.name}/{row.local_id}", row.station, row.network, row.visibility == "private")
+                for row in connection.execute(asked)
+            }

@@ -1,0 +1,125 @@
+"""A sensor and a span of time in; a page of its readings as JSON out."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, select
+
+from hub import problems
+from hub.analytics.rows import Layout, layout, rows_text
+from hub.answers import cursor, rfc3339
+from hub.auth.tokens import Caller
+from hub.database.engine import Database
+from hub.database.tables import deployment, gateway, sensor, station
+from hub.fleet.stations import visible
+from hub.problems import Problem, invalid
+from hub.store.sql import Key, SampleStore
+
+KEPT_LAYOUTS = 10_000
+
+
+class Span(Struct, frozen=True):
+    """From (inclusive) to (exclusive) [Unix ms]."""
+
+    from_ms: int
+    to_ms: int
+
+
+class Asked(Struct, frozen=True):
+    """What a page of readings shall hold. `parameters` None: all. `after`: the row before its first."""
+
+    sensor: int
+    span: Span
+    parameters: Sequence[str] | None
+    worst_flag: int | None
+    limit: int
+    after: Key | None
+
+
+class Readings:
+    """Pages of readings; remembers what the columns of a sensor are."""
+
+    def __init__(self, database: Database, store: SampleStore) -> None:
+        self._database = database
+        self._store = store
+        self._layouts: OrderedDict[int, tuple[int, Layout]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def page(self, asked: Asked, caller: Caller | None) -> tuple[bytes, str | None]:
+        """The answer's body, and the cursor of what follows. Raises Problem, DatabaseAway."""
+        with self._database.read() as connection:
+            name = visible_name(connection, asked.sensor, caller)
+            if name is None:
+                raise Problem(problems.NOT_FOUND)
+            columns = self._layout(connection, asked.sensor)
+        if asked.parameters is not None:
+            columns = columns.only(_known(asked.parameters, columns))
+        rows = self._store.scan(asked.sensor, asked.span.from_ms, asked.span.to_ms, asked.limit + 1, asked.after)
+        following = None
+        if len(rows) > asked.limit:
+            rows = rows[: asked.limit]
+            following = cursor(f"readings:{asked.sensor}", *rows[-1][1:4])
+        text = rows_text(rows, columns, asked.worst_flag)
+        return _body(asked, name, columns, text, following), following
+
+    def _layout(self, connection: Connection, sensor_id: int) -> Layout:
+        ask = self._database.sql("SELECT max(id) FROM schema WHERE sensor = ?")
+        newest = connection.exec_driver_sql(ask, (sensor_id,)).scalar() or 0
+        with self._lock:
+            kept = self._layouts.get(sensor_id)
+        if kept and kept[0] == newest:
+            return kept[1]
+        ask = self._database.sql(
+            "SELECT c.schema, c.parameter, c.unit FROM schema s JOIN channel c ON c.schema = s.id"
+            " WHERE s.sensor = ? ORDER BY s.id DESC, c.idx"
+        )
+        found = layout((row[0], row[1], row[2]) for row in connection.exec_driver_sql(ask, (sensor_id,)))
+        with self._lock:
+            self._layouts[sensor_id] = (newest, found)
+            while len(self._layouts) > KEPT_LAYOUTS:
+                self._layouts.popitem(last=False)
+        return found
+
+
+def visible_name(connection: Connection, sensor_id: int, caller: Caller | None) -> str | None:
+    """`<gateway>/<local id>` of a sensor that the caller may see, else None."""
+    asked = (
+        select(gateway.c.name, sensor.c.local_id)
+        .select_from(sensor)
+        .join(deployment, (deployment.c.sensor == sensor.c.id) & deployment.c.to_ms.is_(None))
+        .join(station, station.c.id == deployment.c.station)
+        .join(gateway, gateway.c.id == sensor.c.gateway, isouter=True)
+        .where(sensor.c.id == sensor_id, visible(caller))
+    )
+    row = connection.execute(asked).first()
+    return None if row is None else f"{row.name}/{row.local_id}" if row.name else str(row.local_id)
+
+
+def _known(parameters: Sequence[str], columns: Layout) -> Sequence[str]:
+    """Raises Problem naming what there is."""
+    known = [column.parameter for column in columns.columns]
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        said = f"this sensor has no {', '.join(unknown)[:200]}; it has {', '.join(known) or 'nothing yet'}"
+        raise invalid("parameters", said, known=known)
+    return parameters
+
+
+def _body(asked: Asked, name: str, columns: Layout, rows: str, following: str | None) -> bytes:
+    fields, units = ["time"], [""]
+    for column in columns.columns:
+        fields += [column.parameter, f"{column.parameter}_flag"]
+        units += [column.unit, ""]
+    meta = {
+        "sensor": asked.sensor,
+        "name": name,
+        "from": rfc3339(asked.span.from_ms),
+        "to": rfc3339(asked.span.to_ms),
+        "limit": asked.limit,
+        "next": following,
+    }
+    head = msgspec.json.encode({"fields": fields, "units": units})
+    return b'%s,"rows":%s,"meta":%s}' % (head[:-1], rows.encode(), msgspec.json.encode(meta))

@@ -1,0 +1,71 @@
+"""The opened parts in; the HTTP face out: every route with its policy, every error a problem, the page beside the API."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+
+import hub.analytics.routes
+import hub.fleet.routes
+import hub.front.routes
+from hub.analytics.live import Live
+from hub.analytics.readings import Readings
+from hub.auth.tokens import Tokens
+from hub.context import Context
+from hub.fleet.category import Categories
+from hub.http import documents, health, refusals, site
+from hub.http.documents import declared
+from hub.http.middleware import Frame, Traffic
+from hub.store.sql import SampleStore
+
+PREFIX = "/api/v1"
+CAPABILITIES = (hub.fleet.routes.router, hub.front.routes.router, hub.analytics.routes.router)
+
+
+def application() -> FastAPI:
+    """All routes, nothing opened yet: enough for the API's document and for the test of policies."""
+    app = FastAPI(title="Harmattan hub", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_life)
+    app.include_router(declared(health.router))
+    app.include_router(declared(documents.router))
+    for router in CAPABILITIES:
+        app.include_router(declared(router), prefix=PREFIX)
+    app.include_router(declared(site.router))  # last: it takes every path that is left
+    refusals.install(app)
+    return app
+
+
+def create_app(context: Context, traffic: Traffic | None = None) -> FastAPI:
+    """The application over opened parts. Raises Stop on a key that cannot be read."""
+    app = application()
+    store = SampleStore(context.database)
+    app.state.context = context
+    app.state.traffic = traffic or Traffic()
+    app.state.tokens = Tokens.open(context.settings.data_dir)
+    app.state.categories = Categories(store)
+    app.state.readings = Readings(context.database, store)
+    app.state.live = Live(context.database)
+    app.state.site = site.read()
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    if context.settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(context.settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+            expose_headers=["Link", "ETag", "X-Request-ID"],
+        )
+    app.add_middleware(Frame, traffic=app.state.traffic)
+    return app
+
+
+def document() -> dict[str, object]:
+    """The OpenAPI document."""
+    return documents.document(application())
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.live.close()

@@ -1,0 +1,59 @@
+"""What a framework raises in; the problem that says it out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from hub import problems
+from hub.database.engine import DatabaseAway
+from hub.problems import MEDIA_TYPE, Kind, Problem
+
+BY_STATUS: Mapping[int, Kind] = {
+    kind.status: kind for kind in reversed(list(problems.KINDS.values())) if "enrolment" not in kind.name
+}
+
+
+def install(app: FastAPI) -> None:
+    """Every error of this application answers as a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(DatabaseAway, _away)
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    return Response(problem.body(request.state.request_id), problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101  # as it was registered
+    return answer(request, error)
+
+
+def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # as it was registered
+    errors = [_said(one) for one in error.errors()]
+    detail = "; ".join(f"{one['name']}: {one['why']}" for one in errors)
+    return answer(request, Problem(problems.INVALID, detail, errors=errors))
+
+
+def _said(error: Mapping[str, Any]) -> dict[str, str]:
+    """One of pydantic's errors as {in, name, why}; what was given is not repeated, it may be a secret."""
+    where, *names = [str(part) for part in error["loc"]] or ["request"]
+    name = ".".join(names) or where
+    return {"in": where, "name": name, "why": str(error["msg"]).removeprefix("Value error, ")}
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # as it was registered
+    kind = BY_STATUS.get(error.status_code, problems.INVALID if error.status_code < 500 else problems.INTERNAL)
+    standard: Sequence[str] = ("Not Found", "Method Not Allowed")
+    detail = "" if error.detail in standard else str(error.detail)
+    return answer(request, Problem(kind, detail, headers=dict(error.headers or {})))
+
+
+def _away(request: Request, error: Exception) -> Response:
+    return answer(request, Problem(problems.UNAVAILABLE, str(error), headers={"Retry-After": "2"}))
