@@ -191,6 +191,7 @@ class Hub:
         self.streams: list[queue.Queue[str | None]] = []
         self.opened = threading.Condition()
         self.url = ""
+        self.last_event_id = "7.0"
 
     def emit(self, event: str, data: dict[str, Any], identity: str = "1.0") -> None:
         for stream in list(self.streams):
@@ -219,7 +220,7 @@ class Hub:
         if path in self.problems:
             return self.problems[path]
         if path == "/api/v1/dashboard/realtime":
-            return 200, {"time": rfc3339(now_ms()), "stations": self.stations, "last_event_id": None}
+            return 200, {"time": rfc3339(now_ms()), "stations": self.stations, "last_event_id": self.last_event_id}
         if found := re.fullmatch(r"/api/v1/stations/(\d+)", path):
             held = [one for one in self.stations if one["id"] == int(found[1])]
             return (200, held[0]) if held else (404, {"title": "Not found", "detail": f"no station {found[1]}"})

@@ -40,6 +40,13 @@ def test_a_station_without_enough_hours_says_so(tab: Page, hub: Any) -> None:
     expect(chip).to_have_text("not enough data")
 
 
+def test_a_station_that_measures_no_particles_has_no_category(tab: Page, hub: Any) -> None:
+    hub.stations[0]["index"] = None
+    tab.goto(hub.url)
+    expect(tab.locator('[data-station="UNILAG gate"] .number').first).to_have_text("28")
+    expect(tab.locator('[data-station="UNILAG gate"] .chip')).to_have_count(0)
+
+
 def test_suspect_failed_and_missing_values_are_told_by_word_and_mark(tab: Page, hub: Any) -> None:
     tab.goto(hub.url)
     apapa = tab.locator('[data-station="Apapa port"]')

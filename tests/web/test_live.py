@@ -73,17 +73,19 @@ def test_a_reset_fetches_everything_again_and_believes_it(tab: Page, hub: Any) -
     expect(tab.locator(UNILAG)).to_have_attribute("data-value", "3")
 
 
-def test_a_lost_stream_is_told_and_opened_again_and_what_was_missed_is_fetched(tab: Page, hub: Any) -> None:
+def test_a_lost_stream_is_told_and_goes_on_behind_its_last_event(tab: Page, hub: Any) -> None:
     looked_at(tab, hub)
+    assert "/api/v1/live?last_event_id=7.0" in hub.requests
+    hub.emit("sample", hub.sample(1, {"pm2_5": 31.5}, later(hub)), "8.2")
+    expect(tab.locator(UNILAG)).to_have_attribute("data-value", "31.5")
     hub.problems["/api/v1/live"] = (503, {"title": "Busy"})
     hub.cut_streams()
     expect(tab.locator("body")).to_have_attribute("data-live-state", "reconnecting")
     expect(tab.get_by_text("Reconnecting")).to_be_visible()
-    expect(tab.locator(UNILAG)).to_have_attribute("data-value", "28")
-    hub.stations[0]["sensors"][0]["latest"] = hub.sample(1, {"pm2_5": 55.0}, later(hub))
+    expect(tab.locator(UNILAG)).to_have_attribute("data-value", "31.5")
     del hub.problems["/api/v1/live"]
     expect(tab.locator("body")).to_have_attribute("data-live-state", "live")
-    expect(tab.locator(UNILAG)).to_have_attribute("data-value", "55")
+    assert hub.requests[-1] == "/api/v1/live?last_event_id=8.2"
 
 
 def test_without_network_the_last_values_stay_with_their_age(context: BrowserContext, tab: Page, hub: Any) -> None:
@@ -98,7 +100,8 @@ def test_without_network_the_last_values_stay_with_their_age(context: BrowserCon
     expect(tab.locator("body")).to_have_attribute("data-live-state", "live")
 
 
-def test_a_hidden_page_lets_go_of_its_stream_and_takes_it_up_again(tab: Page, hub: Any) -> None:
+def test_a_page_that_was_hidden_for_long_takes_a_snapshot_instead_of_every_sample(tab: Page, hub: Any) -> None:
+    tab.clock.install()
     looked_at(tab, hub)
     show = """(state) => {
       Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
@@ -106,7 +109,9 @@ def test_a_hidden_page_lets_go_of_its_stream_and_takes_it_up_again(tab: Page, hu
     }"""
     tab.evaluate(show, "hidden")
     expect(tab.locator("body")).to_have_attribute("data-live-state", "paused")
+    tab.clock.fast_forward(5 * MINUTE_MS)
     hub.stations[0]["sensors"][0]["latest"] = hub.sample(1, {"pm2_5": 55.0}, later(hub))
     tab.evaluate(show, "visible")
     expect(tab.locator("body")).to_have_attribute("data-live-state", "live")
     expect(tab.locator(UNILAG)).to_have_attribute("data-value", "55")
+    assert [path for path in hub.requests if "/live" in path] == ["/api/v1/live?last_event_id=7.0", "/api/v1/live"]

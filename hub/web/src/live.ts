@@ -6,19 +6,26 @@ export type LiveState = "connecting" | "live" | "reconnecting" | "paused" | "off
 export interface Listener {
   state(state: LiveState): void;
   sample(sample: LiveSample): void;
-  /** What came meanwhile is not known: fetch again. `whole`: whatever is held may be wrong, not only old. */
-  missed(whole: boolean): void;
+  /** The stream flows. `resumed`: behind the last event that is known, so nothing is missing but what a chart was too early for. */
+  opened(resumed: boolean): void;
+  /** What is held may be wrong, not only old: fetch everything again. */
+  reset(): void;
 }
 
 const URL_OF_LIVE = "/api/v1/live";
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
+/** After a longer break a snapshot is cheaper than every sample that came meanwhile. */
+const LONG_BREAK_MS = 60_000;
 
 export class Live {
   private readonly listener: Listener;
   private source: EventSource | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private pauseMs = FIRST_PAUSE_MS;
+  private started = false;
+  private behind: string | null = null;
+  private lostAt: number | null = null;
 
   constructor(listener: Listener) {
     this.listener = listener;
@@ -29,17 +36,27 @@ export class Live {
     addEventListener("pageshow", () => this.follow());
   }
 
-  /** Opens when the page is seen and closes when it is hidden: a browser has six connections to a hub, and a phone a battery. */
-  follow(): void {
-    if (document.visibilityState === "hidden") this.close("paused");
-    else if (this.source === null && this.timer === undefined) this.open("connecting");
+  /** The first time: behind the event that the snapshot already shows; null = from now on. */
+  start(behind: string | null): void {
+    if (this.started) return;
+    this.started = true;
+    this.behind = behind;
+    this.follow();
   }
 
   /** A new connection, at once: the old one is dead although it does not know. */
   reopen(): void {
+    if (!this.started) return;
     this.close("reconnecting");
     this.pauseMs = FIRST_PAUSE_MS;
     if (document.visibilityState !== "hidden") this.open("reconnecting");
+  }
+
+  /** Opens when the page is seen and closes when it is hidden: a browser has six connections to a hub, and a phone a battery. */
+  private follow(): void {
+    if (!this.started) return;
+    if (document.visibilityState === "hidden") this.close("paused");
+    else if (this.source === null && this.timer === undefined) this.open("connecting");
   }
 
   private close(state: LiveState): void {
@@ -47,42 +64,43 @@ export class Live {
     this.timer = undefined;
     this.source?.close();
     this.source = null;
+    this.lostAt ??= Date.now();
     this.listener.state(state);
   }
 
   private open(state: LiveState): void {
     this.listener.state(state);
-    const source = new EventSource(URL_OF_LIVE);
+    if (this.lostAt !== null && Date.now() - this.lostAt > LONG_BREAK_MS) this.behind = null;
+    const resumed = this.behind !== null;
+    const query = this.behind === null ? "" : `?${new URLSearchParams({ last_event_id: this.behind }).toString()}`;
+    const source = new EventSource(URL_OF_LIVE + query);
     this.source = source;
     source.addEventListener("open", () => {
       this.pauseMs = FIRST_PAUSE_MS;
+      this.lostAt = null;
       this.listener.state("live");
-      this.listener.missed(false);
+      this.listener.opened(resumed);
     });
-    source.addEventListener("sample", (event) => this.sample(event.data as string));
-    source.addEventListener("reset", () => this.listener.missed(true));
+    source.addEventListener("sample", (event) => this.sample(event));
+    source.addEventListener("reset", () => this.listener.reset());
     source.addEventListener("error", () => this.failed(source));
   }
 
-  private sample(data: string): void {
+  private sample(event: MessageEvent): void {
     let sample: LiveSample;
     try {
-      sample = JSON.parse(data) as LiveSample;
+      sample = JSON.parse(event.data as string) as LiveSample;
     } catch {
-      return; // a cut event: the next refetch brings it
+      return; // a cut event: it comes again behind the last whole one
     }
+    this.behind = event.lastEventId || this.behind;
     if (typeof sample.sensor === "number" && sample.values && sample.time) this.listener.sample(sample);
   }
 
-  /**
-   * A lost connection the browser opens again by itself, with Last-Event-ID; after a refusal (503, a proxy's page) it
-   * gives up, and we do not.
-   */
+  /** A browser gives up after a refusal (503, a proxy's page) and else replays a whole night; so the next try is always ours. */
   private failed(source: EventSource): void {
     if (source !== this.source) return;
-    this.listener.state(navigator.onLine ? "reconnecting" : "offline");
-    if (source.readyState !== EventSource.CLOSED) return;
-    this.source = null;
+    this.close(navigator.onLine ? "reconnecting" : "offline");
     this.timer = setTimeout(
       () => {
         this.timer = undefined;

@@ -95,6 +95,7 @@ function came(answer: Realtime): void {
   trouble = null;
   complain();
   view?.changed?.(null);
+  live.start(answer.last_event_id);
   // The stream says it is open and yet was overtaken by asking: a link that died without a word.
   if (overtaken) live.reopen();
 }
@@ -110,6 +111,7 @@ function sampled(sample: LiveSample): void {
 const snapshot = new Snapshot(came, (problem) => {
   trouble = problem;
   complain();
+  if (!loaded) frame.live("reconnecting");
 });
 
 const live = new Live({
@@ -118,10 +120,14 @@ const live = new Live({
     frame.live(now);
   },
   sample: sampled,
-  missed: (whole) => {
-    trusted ||= whole;
+  opened: (resumed) => {
+    if (!resumed) void snapshot.ask();
+    view?.missed?.(false);
+  },
+  reset: () => {
+    trusted = true;
     void snapshot.ask();
-    view?.missed?.(whole);
+    view?.missed?.(true);
   },
 });
 
@@ -135,5 +141,4 @@ addEventListener("vite:preloadError", () => {
 const go = follow((address, back) => void arrived(address, back));
 await arrived(new URL(location.href), false);
 void snapshot.ask();
-live.follow();
 setInterval(() => tick(words), 1000);
