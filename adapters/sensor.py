@@ -1,0 +1,148 @@
+"""A profile and an address in; one sensor's answers as scaled integers with flags and the moment of arrival out.
+
+With `ask`: flush, ask, the first frame after it. A sensor that talks by itself is listened to all the time, because its kernel
+buffer knows no times: an answer is the newest good frame since the last one, or (`reduce: mean`) the mean of them all.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from adapters.decode import Reading, StreamDecoder, decoder
+from adapters.decode.jsonpath import JsonDecoder
+from adapters.decode.reading import Plan
+from adapters.decode.registers import RegisterDecoder
+from adapters.profile import FrameWire, JsonWire, Profile, RegisterWire
+from adapters.source import Asked, Fetched, Listened, Played, Polled, Source
+from adapters.transport.base import Address
+from readings.errors import Stop, Trouble
+from readings.sample import Flag, Schema, quantise
+
+Reduce = Literal["last", "mean"]
+
+
+class Answer(Struct, frozen=True):
+    """One sample's content. `values` and `flags` in the order of the schema's channels; `raw`: the bytes it was read from.
+
+    `flags` are the decoder's: 1, 3 (a doubt of the profile, a number written as text) or 9 (missing). `notes` name what was odd;
+    `counted`: frames, bytes and numbers dropped since the last call, by fault or note.
+    """
+
+    values: tuple[int | None, ...]
+    flags: tuple[int, ...]
+    arrived_mono_ns: int
+    instrument_time_ms: int | None = None
+    texts: Mapping[str, str] = {}
+    raw: bytes = b""
+    counted: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Sensor:
+    """One sensor, used by its port's thread only. After a failure at the port it is closed; `sample` opens it again."""
+
+    def __init__(self, profile: Profile, source: Source, plan: Plan, *, sensor_id: str, every_s: float, reduce: Reduce) -> None:
+        self.profile = profile
+        self._source = source
+        self._plan = plan.averaged(round(every_s)) if reduce == "mean" else plan
+        self._reduce = reduce
+        self._counted: Counter[str] = Counter()
+        self._open = False
+        self.schema = Schema(sensor_id, profile.id, profile.sha256, "", self._plan.channels)
+
+    def open(self) -> None:
+        """Raises Retry with a `state`: unplugged, no_permission, busy, refused, error."""
+        if not self._open:
+            self._source.open()
+            self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._source.close()
+
+    def sample(self, deadline_s: float) -> Answer:
+        """Blocks for at most about `deadline_s`. `schema` may be another one afterwards: read it again.
+
+        Raises WarmingUp, NoData; Unanswered, Unplugged, Refused, LinkFailed; Garbage. What a failure dropped is counted in the
+        next answer.
+        """
+        try:
+            self.open()
+            heard = self._source.hear(deadline_s, self._counted)
+        except Trouble as trouble:
+            if getattr(trouble, "state", "") in ("unplugged", "error"):
+                self.close()
+            raise
+        reading = heard.readings[-1]
+        self._note_firmware(reading.texts)
+        for note in reading.notes:
+            self._counted[note] += 1
+        values, flags = (reading.scaled, reading.flags) if self._reduce == "last" else _mean(heard.readings, self._plan)
+        counted, self._counted = dict(self._counted), Counter()
+        texts, notes = reading.texts, reading.notes
+        return Answer(values, flags, heard.arrived_ns, None, texts, heard.raw, counted, notes)
+
+    def _note_firmware(self, texts: Mapping[str, str]) -> None:
+        firmware = texts.get("firmware", "")
+        if firmware and firmware != self.schema.firmware:
+            self.schema = msgspec.structs.replace(self.schema, firmware=firmware)
+
+
+def open_sensor(profile: Profile, address: Address, *, sensor_id: str, every_s: float, reduce: Reduce = "last") -> Sensor:
+    """A sensor that is not opened yet: an absent device is no mistake. Raises Stop where profile and address do not fit."""
+    streams = isinstance(profile.wire, FrameWire) and profile.ask is None and address.kind == "serial"
+    if reduce == "mean" and not streams:
+        raise Stop("reduce: mean", what=f"sensor {sensor_id}", hint="it is for sensors that talk by themselves: leave it out")
+    heard = decoder(profile)
+    return Sensor(profile, _source(profile, address, heard), heard.plan, sensor_id=sensor_id, every_s=every_s, reduce=reduce)
+
+
+def fits(profile: Profile, address: Address) -> str:
+    """Why a profile cannot be used at an address, with what can; '' when it can."""
+    if address.kind == "replay":
+        return ""
+    grammar, kinds, shown = {
+        FrameWire: ("frames", ("serial",), "serial:/dev/ttyUSB0"),
+        RegisterWire: ("Modbus registers", ("modbus-tcp",), "modbus-tcp://HOST:502?unit=1"),
+        JsonWire: ("JSON", ("http", "https"), "http://HOST/path"),
+    }[type(profile.wire)]
+    return "" if address.kind in kinds else f"{profile.id} speaks {grammar}: write {shown} or replay:FILE"
+
+
+def _source(profile: Profile, address: Address, heard: StreamDecoder) -> Source:
+    if why := fits(profile, address):
+        raise Stop(why.partition(": ")[0], what=address.text, hint=why.partition(": ")[2])
+    if address.kind == "replay":
+        from adapters.transport.replay import Replay
+
+        assert address.path is not None  # noqa: S101  # parse_address gives one
+        return Played(heard, Replay(address.path))
+    if isinstance(heard, RegisterDecoder):
+        from adapters.transport.modbus import connection_to
+
+        return Polled(heard, connection_to(address.host, address.port), address.unit or 0)
+    if isinstance(heard, JsonDecoder):
+        from adapters.transport import web
+
+        return Fetched(heard, address, web.get)
+    from adapters.transport.serial import line_at
+
+    assert address.path is not None  # noqa: S101  # parse_address gives one
+    line = line_at(address.path, profile.link)
+    return Listened(heard, line) if profile.ask is None else Asked(heard, line, profile.ask)
+
+
+def _mean(readings: Sequence[Reading], plan: Plan) -> tuple[tuple[int | None, ...], tuple[int, ...]]:
+    """The means of the good frames' numbers; the worst flag of those that count."""
+    values: list[int | None] = []
+    flags: list[int] = []
+    for at, scale in enumerate(plan.scales):
+        held = [(raw, reading.flags[at]) for reading in readings if (raw := reading.numbers[at]) is not None]
+        mean = sum(raw for raw, _ in held) / len(held) if held else None
+        values.append(None if mean is None else quantise(mean * scale.factor + scale.offset, scale.exponent))
+        flags.append(max((flag for _, flag in held), default=int(Flag.MISSING)))
+    return tuple(values), tuple(flags)
