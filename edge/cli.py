@@ -51,12 +51,19 @@ def run_command(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Trouble as error:
+        if isinstance(error.__cause__, BrokenPipeError):
+            return _seen_enough()
         complain(*getattr(error, "lines", [str(error)]))
         return error.exit_code
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _seen_enough()
     return ended if isinstance(ended, int) else 0
+
+
+def _seen_enough() -> int:
+    """`| head` closed the pipe: no error, and nothing more to flush at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def complain(*lines: str) -> None:

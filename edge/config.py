@@ -38,12 +38,6 @@ TOP_KEYS = ("gateway", "site", "hub", "link", "store", "control", "profiles", "s
 NOT_YET = ("listen", "alarm", "anomaly")
 SENSOR_KEYS = ("id", "profile", "at", "every", "reduce")
 SENSOR_EXAMPLE = '- {id: pm, profile: plantower.pms5003, at: "serial:/dev/ttyUSB0", every: 60s}'
-REACHED: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "frame": (("serial", "replay"), "serial:/dev/ttyUSB0"),
-    "registers": (("modbus-tcp", "modbus-rtu", "replay"), "modbus-tcp://HOST:502?unit=1"),
-    "jsonpath": (("http", "https", "listen", "replay"), "http://HOST/path"),
-}
-"""grammar of a profile -> kinds of `at:` that reach such a device, and one to show"""
 LINKS: Mapping[str, tuple[float, float]] = {"open": (10.0, 30.0), "metered": (600.0, 900.0)}
 """mode -> flush, keepalive [s]"""
 
@@ -391,12 +385,24 @@ def _sensor(
     reduce = page.choice(keys["reduce"], ("last", "mean")) if "reduce" in keys else "last"
     profile, address = _profile(page, keys.get("profile"), catalogue), _address(page, keys.get("at"), base)
     if profile is not None and address is not None:
-        kinds, example = REACHED[str(profile.wire.__struct_config__.tag)]
-        if address.kind not in kinds:
-            page.wrong(keys["at"], f"{profile.id} is not reached over {address.kind}", f"write {example}")
+        _check_fit(page, keys, profile, address)
     if profile is None or address is None or not id_ or every_s is None:
         return None
     return SensorConfig(id_, profile, address, every_s, "mean" if reduce == "mean" else "last")
+
+
+def _check_fit(page: Page, keys: Mapping[str, Mark], profile: "Profile", address: "Address") -> None:
+    from adapters.sensor import fits
+
+    if why := fits(profile, address):
+        said, _, allowed = why.partition(": ")
+        page.wrong(keys["at"], said, allowed)
+    elif (
+        "reduce" in keys and page.text_or_none(keys["reduce"]) == "mean" and (profile.ask is not None or address.kind != "serial")
+    ):
+        page.wrong(
+            keys["reduce"], f"{profile.id} answers when asked", "mean is for sensors that talk by themselves: leave it out"
+        )
 
 
 def _profile(page: Page, mark: Mark | None, catalogue: "Catalogue") -> "Profile | None":

@@ -73,7 +73,8 @@ def table(document: Document, *, width: int) -> Iterator[str]:
             yield from _trouble(sensor["state"], sensor["why"], sensor["hint"], good=GOOD_STATES, indent=names + 4)
     yield from _link(document)
     outbox = document["outbox"]
-    yield f"outbox  {outbox['rows']:,} rows, {_size(outbox['bytes'])}, {outbox['pending']:,} not yet known to be at the hub"
+    pending = f", {outbox['pending']:,} not yet known to be at the hub" if document["uplink"]["state"] != "none" else ""
+    yield f"outbox  {outbox['rows']:,} rows, {_size(outbox['bytes'])}{pending}"
     yield f"clock   {document['clock']}" + ("" if document["clock"] == "synced" else ": no time source now; readings are kept")
     yield f"disk    {document['disk']}" + (f": {document['disk_why']}" if document["disk_why"] else "")
     for alarm in document["alarms"]:
@@ -82,7 +83,7 @@ def table(document: Document, *, width: int) -> Iterator[str]:
 
 def _link(document: Document) -> Iterator[str]:
     link = document["uplink"]
-    since = f" since {link['since']}" if link["since"] else ""
+    since = f" since {link['since']}" if link["since"] and link["state"] != "none" else ""
     again = f", next try in {_span(link['next_try_s'])}" if link["next_try_s"] is not None else ""
     what = ": no hub in the configuration, a local logger" if link["state"] == "none" else ""
     yield f"uplink  {link['state']}{what}{since}{again}"
@@ -153,7 +154,6 @@ def from_outbox(path: Path, *, gateway: str, has_hub: bool) -> Document:
     """The document of a daemon that is down, from what its card holds. Raises Retry when there is no outbox file."""
     from edge.health import Clock, disk
     from edge.outbox import Outbox
-    from readings.sample import rfc3339
 
     with Outbox.read(path) as reader:
         start, sensors = _last_start(reader)
@@ -165,10 +165,10 @@ def from_outbox(path: Path, *, gateway: str, has_hub: bool) -> Document:
         "gateway": gateway,
         "version": start.get("version", "unknown"),
         "sensors": [_stopped(sensor, line, now_ms) for sensor, line in found.items()],
-        "outbox": {"rows": rows, "bytes": octets, "pending": rows},
+        "outbox": {"rows": rows, "bytes": octets, "pending": rows if has_hub else 0},
         "uplink": {
             "state": "offline" if has_hub else "none",
-            "since": rfc3339(start["wall_ms"]) if not has_hub and "wall_ms" in start else None,
+            "since": None,
             "next_try_s": None,
             "why": "the daemon is not running",
         },
@@ -197,7 +197,7 @@ def _stopped(sensor: str, line: Document | None, now_ms: int) -> Document:
 
 
 def _last_start(reader: "Reader") -> tuple[Document, list[str]]:
-    """The newest start event (with its wall_ms) and the sensors that were configured then."""
+    """The newest start event and the sensors that were configured then."""
     streams = reader.streams()
     if not streams:
         return {}, []
@@ -206,7 +206,7 @@ def _last_start(reader: "Reader") -> tuple[Document, list[str]]:
     sensors: list[str] = []
     for _, row in reader.rows(stream, lo, min(hi, lo + STEP_ROWS)):
         if row.kind == "event" and row.values.get("event") == "start":
-            start = {**row.values, "wall_ms": row.wall_ms}
+            start = row.values
         elif row.kind == "schema" and row.sensor is not None and row.sensor not in sensors:
             sensors.append(row.sensor)
     return start, sensors

@@ -323,3 +323,35 @@ def test_the_console_script_exits_with_the_commands_code(capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as ended:
         main(["doctor"])
     assert ended.value.code == 2
+
+
+def test_the_daemon_runs_is_asked_and_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a sensor that is not plugged in, and somebody who starts it twice."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(
+        "gateway: lagos-01\nstore: {path: outbox.db}\ncontrol: edge.sock\n"
+        'sensors: [{id: pm, profile: plantower.pms5003, at: "serial:nowhere", every: 1s}]\n'
+    )
+    program = Path(sys.executable).with_name("harmattan-edge")
+    with subprocess.Popen([program, "run", path], stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        try:
+            assert any("sensor=pm state=unplugged" in line for line in running.stderr)
+            code, out, _ = printed(capsys, "status", "--json", "--config", path)
+            assert (code, json.loads(out)["uplink"]["state"]) == (1, "none")
+            twice = subprocess.run([program, "run", path], capture_output=True, text=True, check=False)
+            assert twice.returncode == 2
+            assert f"in use by the daemon with pid {running.pid}; stop that one first" in twice.stderr
+        finally:
+            running.terminate()
+        assert running.wait(20) == 0
+    assert not (tmp_path / "edge.sock").exists()
+
+
+def test_a_store_whose_folder_is_missing_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(f"gateway: lagos-01\nstore: {{path: missing/outbox.db}}\ncontrol: edge.sock\nsensors: [{PM}]\n")
+    program = Path(sys.executable).with_name("harmattan-edge")
+    told = subprocess.run([program, "run", path], capture_output=True, text=True, check=False)
+    assert told.returncode == 75
+    assert f"harmattan-edge: {tmp_path}/missing: the store's folder is missing; " in told.stderr
