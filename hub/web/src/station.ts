@@ -1,6 +1,6 @@
 // One station -> its view: place, category, a course of the parameter asked for, and a table of each sensor's latest values.
 import { ageOf } from "./ages.ts";
-import { type Sensor, type Station, stationById } from "./api.ts";
+import { type Problem, type Sensor, type Station, stationById } from "./api.ts";
 import { category } from "./category.ts";
 import { Course } from "./course.ts";
 import { element, fill } from "./dom.ts";
@@ -40,7 +40,7 @@ class StationView implements View {
   }
 
   title(): string {
-    return this.page.fleet.station(this.id)?.name ?? this.page.words.stations;
+    return this.page.fleet.station(this.id)?.name ?? (this.heading.textContent || this.page.words.stations);
   }
 
   asked(search: URLSearchParams): void {
@@ -71,14 +71,23 @@ class StationView implements View {
       this.page.fleet.takeOne(await stationById(this.id));
       this.trouble.replaceChildren();
     } catch (error) {
-      const said = asProblem(error);
-      if (said.status === 404) this.page.fleet.forget(this.id);
-      const again = () => void this.fetch();
-      this.trouble.replaceChildren(problem(said, this.page.words, this.page.fleet.station(this.id) !== undefined, again));
-      if (said.status === 404) this.heading.textContent = this.page.words.notFound;
+      this.complain(asProblem(error));
     }
     this.show();
     this.page.retitle();
+  }
+
+  /** A station that is gone is a view of its own; any other trouble leaves the last values in sight. */
+  private complain(said: Problem): void {
+    const { words, fleet } = this.page;
+    if (said.status === 404) {
+      fleet.forget(this.id);
+      this.heading.textContent = words.notFound;
+      this.trouble.replaceChildren(element("p", { class: "summary", "data-problem": 404 }, words.problemHint(404)));
+      return;
+    }
+    const again = () => void this.fetch();
+    this.trouble.replaceChildren(problem(said, words, fleet.station(this.id) !== undefined, again));
   }
 
   private show(): void {
