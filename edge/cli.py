@@ -398,7 +398,10 @@ def _opened(out: Path) -> "AbstractContextManager[BinaryIO]":
 
 
 def _as_owner(path: Path) -> None:
-    """Root becomes the file's owner for good: SQLite's side files must stay the daemon's, or it could not go on."""
+    """Root becomes the file's owner for good: SQLite's side files must stay the daemon's, or it could not go on.
+
+    Nothing may be imported from here on: the interpreter may lie where only root reads.
+    """
     if os.geteuid() != 0 or not path.exists():
         return
     owner = path.stat()
