@@ -63,8 +63,11 @@ class Places:
         maker, _, model = profile.partition(".")
         self._connection.execute(update(sensor).where(sensor.c.id == sensor_id).values(maker=maker, model=model or None))
 
-    def station(self, gateway_id: int, site: Site, time_ms: int) -> int:
-        """The station of this name (without one: the gateway's). Coordinates are set once; other ones later are an event."""
+    def station(self, gateway_id: int, site: Site, told_ms: int | None = None) -> int:
+        """The station of this name (without one: the gateway's). Coordinates are set once.
+
+        Other ones are an event of the time `told_ms`; None: it has been told before.
+        """
         network, own_name = self._gateway(gateway_id)
         called = site.name or own_name
         asked = select(station).where(station.c.network == network, station.c.name == called)
@@ -75,17 +78,17 @@ class Places:
             return int(self._connection.execute(insert(station).values(**row).returning(station.c.id)).scalar_one())
         if found.lat is None and site.lat is not None:
             self._connection.execute(update(station).where(station.c.id == found.id).values(**place))
-        elif site.lat is not None and site.lon is not None and _apart((found.lat, found.lon), (site.lat, site.lon)):
+        elif told_ms is not None and found.lat is not None and _apart(found, site):
             told = {"event": "site_differs", "station": called, "kept": [found.lat, found.lon], "told": [site.lat, site.lon]}
-            self._note(gateway_id, time_ms, told)
+            self._note(gateway_id, told_ms, told)
         return int(found.id)
 
-    def station_without_site(self, gateway_id: int, time_ms: int) -> int:
+    def station_without_site(self, gateway_id: int) -> int:
         """Where the start row is lost: the station of the gateway's other sensors, else one of the gateway's own name."""
         asked = select(deployment.c.station).join(sensor, sensor.c.id == deployment.c.sensor)
         newest = asked.where(sensor.c.gateway == gateway_id).order_by(deployment.c.from_ms.desc(), deployment.c.sensor)
         found = self._connection.execute(newest.limit(1)).scalar()
-        return int(found) if found is not None else self.station(gateway_id, read_site(None), time_ms)
+        return int(found) if found is not None else self.station(gateway_id, read_site(None))
 
     def deploy(self, sensor_id: int, station_id: int, from_ms: int) -> None:
         """From this time on the sensor stands at this station, up to the next time that is known. Any order of telling."""
@@ -131,5 +134,7 @@ def _number(value: Any, most: float) -> float | None:
     return float(value) if -most <= value <= most else None
 
 
-def _apart(kept: tuple[float, float], told: tuple[float, float]) -> bool:
-    return max(abs(kept[0] - told[0]), abs(kept[1] - told[1])) > SAME_PLACE_DEG
+def _apart(kept: Any, told: Site) -> bool:
+    if told.lat is None or told.lon is None:
+        return False
+    return bool(max(abs(kept.lat - told.lat), abs(kept.lon - told.lon)) > SAME_PLACE_DEG)

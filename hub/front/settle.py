@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from hub.database.engine import Database, DatabaseAway
 from hub.front import cursor
@@ -36,7 +36,7 @@ BATCHES = 64
 ROWS = 20_000
 """One transaction settles at most so many batches, and no further batch after so many rows."""
 LOCAL_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
-_POISON = (SQLAlchemyError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
+_POISON = (DataError, IntegrityError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
 
 class Settle:
@@ -117,8 +117,8 @@ class _Known:
         self.sensors: dict[tuple[int, str], int] = {}
         self.schemas: dict[tuple[int, str, int], tuple[str, int] | None] = {}
         """(gateway, stream, row) -> (local id of the sensor, number of channels); None = has not come."""
-        self.stations: dict[tuple[int, str], int | None] = {}
-        """(gateway, stream) -> station; None = its start row has not come."""
+        self.stations: dict[tuple[int, str], tuple[int, int]] = {}
+        """(gateway, stream) -> (station, since when [Unix ms]), once its start row has come or is lost."""
 
 
 class _Settling:
@@ -272,9 +272,8 @@ class _Settling:
         ]
         self._connection.exec_driver_sql(self._sql(statement), channels)
         self._known.schemas[key] = (schema.sensor, len(schema.channels))
-        station = self._station(batch, time_ms)
-        if station is not None:
-            self._places.deploy(sensor, station, time_ms)
+        if stands := self._stands(batch, time_ms):
+            self._places.deploy(sensor, *stands)
 
     def _release(self, batch: Batch, row: int) -> list[tuple[int, str]]:
         """What waited for this schema row, or died because it was said to be gone, in log order."""
@@ -321,7 +320,7 @@ class _Settling:
         previous = row.values.get("previous")
         self._starts[batch.gateway, batch.stream] = (name(row.values.get("card")), as_json(previous) if previous else None)
         station = self._places.station(batch.gateway, read_site(row.values.get("site")), row.wall_ms)
-        self._known.stations[batch.gateway, batch.stream] = station
+        self._known.stations[batch.gateway, batch.stream] = (station, row.wall_ms)
         self._deploy_all(batch, station, row.wall_ms)
 
     def _deploy_all(self, batch: Batch, station: int, from_ms: int) -> None:
@@ -330,17 +329,16 @@ class _Settling:
         for sensor in self._connection.exec_driver_sql(ask, (batch.gateway, batch.stream)).scalars().all():
             self._places.deploy(sensor, station, from_ms)
 
-    def _station(self, batch: Batch, time_ms: int) -> int | None:
-        """Where a stream's sensors stand; None while its start row has not come."""
+    def _stands(self, batch: Batch, time_ms: int) -> tuple[int, int] | None:
+        """Where a stream's sensors stand, and since when; None while its start row has not come."""
         key = (batch.gateway, batch.stream)
-        if self._known.stations.get(key) is None:
+        if key not in self._known.stations:
             start = self._start_row(batch)
             if start is not None:
-                self._known.stations[key] = self._places.station(
-                    batch.gateway, read_site(start.values.get("site")), start.wall_ms
-                )
+                station = self._places.station(batch.gateway, read_site(start.values.get("site")))
+                self._known.stations[key] = (station, start.wall_ms)
             elif 1 in self._gone_of(*key):
-                self._known.stations[key] = self._places.station_without_site(batch.gateway, time_ms)
+                self._known.stations[key] = (self._places.station_without_site(batch.gateway), time_ms)
         return self._known.stations.get(key)
 
     def _start_row(self, batch: Batch) -> Row | None:
@@ -367,10 +365,8 @@ class _Settling:
             key = (batch.gateway, stream)
             self._gone[key] = self._gone_of(*key) | lost
             self._bury_waiting(key, lost)
-            if 1 in lost and self._known.stations.get(key) is None:
-                self._deploy_all(
-                    batch._replace(stream=stream), self._places.station_without_site(key[0], row.wall_ms), row.wall_ms
-                )
+            if 1 in lost and key not in self._known.stations:
+                self._deploy_all(batch._replace(stream=stream), self._places.station_without_site(key[0]), row.wall_ms)
 
     def _bury_waiting(self, key: tuple[int, str], lost: Ranges) -> None:
         if self._waits:
