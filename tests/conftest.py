@@ -1,13 +1,22 @@
 """What every test may ask for: a real mosquitto, a fresh PostgreSQL database, the repository's root."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Mosquitto, Postgres, RunningMosquitto, open_mosquitto, postgres_server
+
+# A shell's background job starts with Ctrl-C ignored, and every program that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long one example takes says more about the machine's other work than about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
