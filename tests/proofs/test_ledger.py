@@ -1,12 +1,8 @@
 """The ledger under random faults: power cuts, kills, lost, repeated and reordered messages, a hub restored from a copy."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from ledger_model import World
+from tests.proofs.ledger_model import World
 
 
 @pytest.mark.parametrize("block", range(4))

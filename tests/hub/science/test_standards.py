@@ -9,7 +9,7 @@ from readings.errors import Stop
 
 EPA = standard("us-epa-aqi-2024-05")
 # concentration: index
-VECTORS = {
+VECTORS: dict[tuple[str, str], dict[float, int | None]] = {
     ("pm2_5", "24h"): {
         0: 0, 3.7: 21, 9.04: 50, 9.05: 50, 9.0999: 50, 9.1: 51, 12.0: 56, 35.49: 100, 35.5: 101, 55.49: 150, 90: 175, 125.5: 201,
         150.4: 226, 225.49: 300, 325.4: 500, 325.5: 500, 500.4: 849, 760.3: 1366, -4: 0,
