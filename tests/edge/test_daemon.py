@@ -7,6 +7,8 @@ import pty
 import random
 import select
 import signal
+import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -256,6 +258,59 @@ def test_a_bad_sensor_is_a_state_and_costs_the_others_no_sample(
     assert counted(tmp_path, "good") == good.served
     walls = [row.wall_ms for _, _, row in on_card(tmp_path) if row.sensor == "good" and row.kind == "sample"]
     assert max(b - a for a, b in pairwise(walls)) < 1000 * EVERY_S * 2.5
+
+
+class Meters(socketserver.BaseRequestHandler):
+    """Modbus TCP: unit 1 answers zeros, all others keep silent."""
+
+    def handle(self) -> None:
+        while request := self.request.recv(12):
+            number, _, _, unit, function, _, words = struct.unpack(">HHHBBHH", request)
+            if unit == 1:
+                self.request.sendall(
+                    struct.pack(">HHHBBB", number, 0, 3 + 2 * words, unit, function, 2 * words) + bytes(2 * words)
+                )
+
+
+class Dripping(socketserver.BaseRequestHandler):
+    """HTTP, one byte at a time."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b" " * 1000:
+                self.request.sendall(bytes([byte]))
+                time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_dead_meters_and_dripping_boxes_cost_nobody_a_sample(tmp_path: Path, plantower: Plug) -> None:
+    good = plantower("good")
+    with serving(Meters) as modbus, serving(Dripping) as http:
+        settings = config(
+            tmp_path,
+            sensor("dead", "eastron.sdm230", f"modbus-tcp://127.0.0.1:{modbus}?unit=2"),
+            sensor("alive", "eastron.sdm230", f"modbus-tcp://127.0.0.1:{modbus}?unit=1", 0.2),
+            sensor("drip", "airgradient.local", f"http://127.0.0.1:{http}/x"),
+            sensor("good", "plantower.pms5003", f"serial:{tmp_path}/good"),
+        )
+        with running(settings) as daemon:
+            daemon.until("alive", "ok")
+            daemon.until("dead", "no_answer")
+            wait_until(lambda: daemon.sensor("drip")["state"] in ("no_answer", "garbage"), "the box to be told slow", 10)
+            wait_until(lambda: len(good.served) > 30, "thirty samples", 10)
+            assert daemon.sensor("alive")["state"] == "ok"
+    assert counted(tmp_path, "good") == good.served
+    for name, every_s in (("alive", 0.2), ("good", 0.1)):
+        monos = [row.mono_ns or 0 for _, _, row in on_card(tmp_path) if row.sensor == name and row.kind == "sample"]
+        assert max(b - a for a, b in pairwise(monos)) / 1e9 < 2.5 * every_s
 
 
 def test_a_sensor_that_is_plugged_out_and_in_again_comes_back(tmp_path: Path, plantower: Plug) -> None:

@@ -423,8 +423,8 @@ def test_every_promised_row_survives_kill_9(tmp_path: Path) -> None:
         lines += child.stdout.readlines()
         child.wait()
         child.stdout.close()
-        stream, hi = next(line for line in reversed(lines) if line.endswith("\n")).split()
-        promised[stream] = int(hi)
+        stream, end = next(line for line in reversed(lines) if line.endswith("\n")).split()
+        promised[stream] = int(end)
     with opened(tmp_path) as box:
         assert {stream: box.end(stream) >= hi for stream, hi in promised.items()} == dict.fromkeys(promised, True)
         for stream, hi in promised.items():

@@ -204,7 +204,11 @@ def test_a_bug_in_one_adapter_is_a_state_and_its_neighbour_goes_on(bench: Bench)
 def test_a_read_that_ignores_its_deadline_is_told_as_stuck(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.poll.STUCK_S", 0.0)
     device, release = Well("a"), threading.Event()
-    device.fault = lambda _: bool(release.wait(5)) and None
+
+    def hang(_: float) -> None:
+        release.wait(5)
+
+    device.fault = hang
     worker = bench.port(post("a", device, timeout_s=0.05))
     end = time.monotonic() + 3
     while worker.stuck() is None and time.monotonic() < end:
