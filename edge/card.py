@@ -19,6 +19,7 @@ from readings.errors import Retry, Stop
 log = logging.getLogger("edge.card")
 
 PAGE_BYTES = 1024
+MAGIC = b"SQLite format 3\0"
 FORMAT = "1"
 """Of the tables below; another one is refused."""
 BUSY_S = 1.0

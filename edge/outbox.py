@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from edge.card import (
     FORMAT,
+    MAGIC,
     Damaged,
     Refused,
     StorageFailed,
@@ -180,7 +181,7 @@ class Outbox(Reader):
         self.dropped = 0
         """Samples and events that fell out of the ring before they could become rows."""
         self._lock = lock
-        self._inode = 0
+        self._inode, self._file = 0, -1
         self._card = ""
         self._spans: dict[str, tuple[int, int]] = {}
         self._previous: tuple[str, int] | None = None
@@ -307,7 +308,9 @@ class Outbox(Reader):
         return fresh
 
     def close(self) -> None:
-        super().close()
+        if self._db is not None:
+            super().close()
+            os.close(self._file)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -321,9 +324,7 @@ class Outbox(Reader):
     def _prepare(self) -> None:
         """Connect and read where the card stands, once. On a full disk this is retried with each commit."""
         if self._db is not None:
-            # SQLite in WAL mode writes happily into a file that has been removed: those rows would vanish at exit.
-            if inode(self.path) != self._inode:
-                raise Damaged("the file was removed or replaced while in use", what=str(self.path))
+            self._still_ours()
             return
         db = None
         try:
@@ -340,7 +341,17 @@ class Outbox(Reader):
                 never_close(db)
             raise
         self._db = db
-        self._inode = inode(self.path)
+        self._inode, self._file = inode(self.path), os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _still_ours(self) -> None:
+        """SQLite writes happily into a file that was removed, or whose first page only its cache still knows. Raises Damaged.
+
+        The descriptor is never closed before the database is: that would drop SQLite's locks on the file.
+        """
+        if inode(self.path) != self._inode:
+            raise Damaged("the file was removed or replaced while in use", what=str(self.path))
+        if os.pread(self._file, len(MAGIC), 0) != MAGIC:
+            raise Damaged("the file's header was overwritten while in use", what=str(self.path))
 
     def _load(self, db: sqlite3.Connection) -> None:
         meta = dict(db.execute("SELECT key, value FROM meta"))

@@ -339,6 +339,22 @@ def test_damage_under_a_running_daemon_loses_nothing_that_waits(box: Outbox, tmp
             Outbox.open(tmp_path / "outbox.db", quota_bytes=MIB)
 
 
+def test_a_header_zeroed_under_a_running_daemon_is_noticed_at_the_next_commit(box: Outbox, tmp_path: Path) -> None:
+    box.put(sample(1))
+    box.commit()
+    card = box.card
+    with (tmp_path / "outbox.db").open("r+b") as file:
+        file.write(bytes(100))
+    box.put(sample(2))
+    with pytest.raises(Damaged, match="header was overwritten"):
+        box.commit()
+    with box.renewed("header") as fresh:
+        fresh.begin("0.1.0", {}, at(2), [PM])
+        assert fresh.commit() is not None
+        assert fresh.card != card
+    assert [a for a in tmp_path.glob("outbox.db.damaged-*") if a.stat().st_size]
+
+
 def test_a_restored_older_file_is_taken_over_not_thrown_away(tmp_path: Path) -> None:
     with opened(tmp_path) as box:
         box.commit()
