@@ -90,13 +90,18 @@ class Gateway:
             return {}
         return said
 
+    def status_table(self) -> str:
+        """What `status` shows to a person."""
+        return subprocess.run([EDGE, "status", "--config", str(self.config)], capture_output=True, text=True, timeout=20).stdout
+
     def state_of(self, sensor: str) -> str | None:
         return next((s["state"] for s in self.status().get("sensors", []) if s["id"] == sensor), None)
 
     def committed(self) -> dict[tuple[str, int], int]:
         """(stream, seq) -> crc of every committed row, by `outbox export`."""
         out = self.folder / "export.ndjson"
-        subprocess.run([EDGE, "outbox", "export", "--store", str(self.store), "--out", str(out)], check=True, timeout=60)
+        export = [EDGE, "outbox", "export", "--store", str(self.store), "--out", str(out)]
+        subprocess.run(export, check=True, timeout=60, capture_output=True)
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         return {(r["stream"], r["seq"]): r["crc"] for r in rows}
 
@@ -210,13 +215,15 @@ def _name(stream: Any) -> str:
 
 
 def settled(net: Network, gateway: Gateway, timeout_s: float = 60) -> None:
-    """Waits until the hub's front has all that the gateway has committed, and nothing twice; fails with what differs."""
-
-    def same() -> bool:
-        committed, front = gateway.committed(), net.front(gateway.name)
-        return len(front) == len(committed) and dict(front) == committed
-
-    wait_until(same, f"{gateway.name}: the front holds what the card committed", timeout_s)
+    """With the daemon running: each row committed by now comes to the front, each once, and nothing that was never committed."""
+    committed = gateway.committed()
+    assert committed
+    wait_until(
+        lambda: committed.items() <= dict(net.front(gateway.name)).items(), f"{gateway.name}: all rows in the front", timeout_s
+    )
+    front = net.front(gateway.name)
+    assert len(front) == len(dict(front)), "a row is stored twice"
+    assert dict(front).items() <= gateway.committed().items(), "a row in the front was never committed"
 
 
 @contextmanager
