@@ -229,7 +229,7 @@ def test_a_kill_between_commit_and_ack_makes_the_resend_a_no_op(front: Front, ga
 
 
 def test_two_bridges_that_store_overlapping_messages_store_each_number_once(database_url: str) -> None:
-    database = open_database(database_url, create=True)
+    database = open_database(database_url)
     enrol(database, "demo-01")
     gateway = Gateway()
     gateway.start()
