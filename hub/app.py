@@ -17,7 +17,7 @@ from hub.context import Context
 from hub.fleet.category import Categories
 from hub.http import documents, health, refusals, site
 from hub.http.documents import declared
-from hub.http.middleware import Frame, Traffic
+from hub.http.middleware import BODY_S, Frame, Traffic
 from hub.store.sql import SampleStore
 
 PREFIX = "/api/v1"
@@ -36,8 +36,8 @@ def application() -> FastAPI:
     return app
 
 
-def create_app(context: Context, traffic: Traffic | None = None) -> FastAPI:
-    """The application over opened parts. Raises Stop on a key that cannot be read."""
+def create_app(context: Context, traffic: Traffic | None = None, *, body_s: float = BODY_S) -> FastAPI:
+    """The application over opened parts. `body_s`: how long a request may take to arrive. Raises Stop on a key it cannot read."""
     app = application()
     store = SampleStore(context.database)
     app.state.context = context
@@ -56,7 +56,7 @@ def create_app(context: Context, traffic: Traffic | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
             expose_headers=["Link", "ETag", "X-Request-ID"],
         )
-    app.add_middleware(Frame, traffic=app.state.traffic)
+    app.add_middleware(Frame, traffic=app.state.traffic, body_s=body_s)
     return app
 
 

@@ -52,7 +52,7 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
     """Until SIGTERM or SIGINT. Raises Stop and Retry before anything is started: settings, database, ports, locks."""
     logged(settings.log_level)
     with ExitStack() as stack:
-        sockets = {name: stack.enter_context(_listening(name, at)) for name, at in _binds(settings, roles).items()}
+        sockets = {name: stack.enter_context(listening(name, at)) for name, at in _binds(settings, roles).items()}
         context = Context(settings, open_checked(settings), tuple(roles))
         stack.callback(context.database.close)
         if context.database.dialect == "sqlite":
@@ -98,12 +98,14 @@ def check(settings: Settings) -> Iterator[tuple[str, Condition]]:
 class Server(uvicorn.Server):
     """uvicorn over a socket that is open already. It ends by SIGTERM or SIGINT with exit code 0; `ending` frees open streams."""
 
-    def __init__(self, app: Any, settings: Settings, ending: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, app: Any, settings: Settings, ending: Callable[[], None] = lambda: None, protocol: type[Deadline] = Deadline
+    ) -> None:
         proxies = list(settings.trusted_proxies)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Deadline,
+                http=protocol,
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -217,7 +219,7 @@ def _at(settings: Settings, name: str) -> str:
 
 
 @contextmanager
-def _listening(name: str, at: tuple[str, int]) -> Iterator[socket.socket]:
+def listening(name: str, at: tuple[str, int]) -> Iterator[socket.socket]:
     """A socket that listens. Raises Taken naming the port and, where it can be seen, whose it is."""
     host, port = at
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -66,7 +66,8 @@ def document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         made = get_openapi(title="Harmattan hub", version=version("harmattan"), description=ABOUT, routes=app.routes)
         components = made.setdefault("components", {})
-        components["schemas"] = {"Problem": _problem_schema(), **_gathered(made)}
+        found = {name: schema for name, schema in components.get("schemas", {}).items() if "ValidationError" not in name}
+        components["schemas"] = {**found, "Problem": _problem_schema(), **_gathered(made)}
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
         for operations in made["paths"].values():
             for operation in operations.values():

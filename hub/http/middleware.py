@@ -98,6 +98,7 @@ class Exchange:
         self._bytes = 0
         self._whole = False
         self._body_s = body_s
+        self._refused: Problem | None = None
         # uvicorn leaves out a HEAD's body by itself, so GET may answer it.
         method = "GET" if self._method == "HEAD" else self._method
         self.scope = {**scope, "method": method, "state": {**scope.get("state", {}), "request_id": self.id}}
@@ -110,32 +111,46 @@ class Exchange:
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.0))
         except TimeoutError as error:
-            raise Problem(problems.TOO_SLOW, headers={"Connection": "close"}) from error
+            raise self._refusal(Problem(problems.TOO_SLOW, headers={"Connection": "close"})) from error
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
             if self._bytes > BODY_BYTES:
-                raise Problem(problems.TOO_LARGE, f"a body has at most {BODY_BYTES} bytes", headers={"Connection": "close"})
+                said = f"a body has at most {BODY_BYTES} bytes"
+                raise self._refusal(Problem(problems.TOO_LARGE, said, headers={"Connection": "close"}))
         return message
 
+    def _refusal(self, problem: Problem) -> Problem:
+        self._refused = problem
+        return problem
+
     async def send(self, message: Message) -> None:
+        if self._refused is not None:
+            await self.refuse(self._refused)  # instead of what the framework makes of a body that did not come
+            return
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.id
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
+            await self._start(message)
+        else:
+            await self._send(message)
+
+    async def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        headers = MutableHeaders(scope=message)
+        headers["X-Request-ID"] = self.id
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:
         """Answers with a problem, unless an answer has begun; then the connection just ends."""
         if self.status:
             return
+        self.status = problem.kind.status
         body = problem.body(self.id)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": problem.kind.status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": body})
+        await self._start({"type": "http.response.start", "status": problem.kind.status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": body})
 
     def close(self, traffic: Traffic) -> None:
         seconds = perf_counter() - self._begun

@@ -8,19 +8,14 @@ import pytest
 
 from hub.database.engine import Database, open_database
 from hub.fleet import broker
+from tests.hub.face import face, migrated
 
-
-@pytest.fixture(scope="session")
-def empty_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, made once, copied by each test."""
-    path = tmp_path_factory.mktemp("empty") / "hub.db"
-    open_database(f"sqlite:///{path}", create=True).close()
-    return path
+__all__ = ["face", "migrated"]
 
 
 @pytest.fixture
-def database(empty_hub: Path, tmp_path: Path) -> Iterator[Database]:
-    shutil.copy(empty_hub, tmp_path / "hub.db")
+def database(migrated: Path, tmp_path: Path) -> Iterator[Database]:
+    shutil.copy(migrated, tmp_path / "hub.db")
     opened = open_database(f"sqlite:///{tmp_path / 'hub.db'}")
     yield opened
     opened.close()

@@ -1,0 +1,122 @@
+"""A real hub face over a real SQLite file: uvicorn in a thread on a free port, fed through the front as a bridge would."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import time_ns
+from typing import Any
+
+import httpx2
+import pytest
+
+from hub.app import create_app
+from hub.auth.tokens import Caller, Role
+from hub.context import Context
+from hub.database.engine import Database, open_database
+from hub.fleet import broker
+from hub.followers.runner import Followers
+from hub.front.log import Front
+from hub.http.deadline import Deadline
+from hub.http.middleware import BODY_S, Traffic
+from hub.roles import Server, listening
+from hub.settings import Settings
+from tests.hub.field import Gateway, enrol, store
+from tests.servers import free_port, wait_until
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+SITE = {"name": "UNILAG gate", "lat": 6.51581, "lon": 3.38982, "alt_m": 12, "zone": "Africa/Lagos"}
+
+
+def now_ms() -> int:
+    return time_ns() // 1_000_000
+
+
+class Face:
+    """`get`, `post`: requests. `feed`: what a gateway sends, followed to its end."""
+
+    def __init__(self, settings: Settings, database: Database, port: int, body_s: float) -> None:
+        self.settings = settings
+        self.database = database
+        self.context = Context(settings, database, ("api",))
+        self.traffic = Traffic()
+        self.app = create_app(self.context, self.traffic, body_s=body_s)
+        self.url = f"http://127.0.0.1:{port}"
+        self.http = httpx2.Client(base_url=self.url, timeout=10)
+        self.front = Front(database)
+        self.followers = Followers(database, settings)
+
+    def get(self, path: str, token: str | None = None, **named: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.http.get(path, headers=headers | named.pop("headers", {}), **named)
+
+    def token(self, role: Role = Role.ADMIN, networks: tuple[int, ...] | None = None, life_s: int = 60) -> str:
+        return str(self.app.state.tokens.sign(Caller("test", role, networks), life_s=life_s))
+
+    def enrol(self, *names: str) -> None:
+        enrol(self.database, *names)
+
+    def feed(self, gateway: Gateway, lo: int = 1, received_ms: int | None = None) -> None:
+        store(self.front, gateway.came(lo, received_ms=now_ms() if received_ms is None else received_ms))
+        self.followers.catch_up()
+
+    def station(self, name: str = "unilag-01", site: dict[str, Any] | None = None, samples: int = 0) -> Gateway:
+        """An enrolled gateway with one PMS5003 `pm`, and a sample a minute up to now."""
+        self.enrol(name)
+        gateway = Gateway(name, stream=f"{sum(name.encode()):016x}")
+        begun = now_ms() - samples * MINUTE_MS
+        gateway.start(SITE | {"name": name} if site is None else site, at_ms=begun)
+        gateway.schema()
+        gateway.samples(0)
+        for minute in range(samples):
+            gateway.sample([12 + minute % 7, 315 + minute, 2150], begun + minute * MINUTE_MS)
+        self.feed(gateway)
+        return gateway
+
+
+@contextmanager
+def open_face(
+    template: Path, folder: Path, *, protocol: type[Deadline] = Deadline, body_s: float = BODY_S, **settings: Any
+) -> Iterator[Face]:
+    """A running face over a copy of a migrated file."""
+    shutil.copy(template, folder / "hub.db")
+    port = free_port()
+    made = Settings(data_dir=folder, http_bind=("127.0.0.1", port), **settings)
+    broker.write(made.broker, 1883)
+    database = open_database(made.database)
+    face = Face(made, database, port, body_s)
+    with listening("HTTP_BIND", made.http_bind) as opened:
+        server = Server(face.app, made, ending=face.app.state.live.close, protocol=protocol)
+        thread = threading.Thread(target=server.run, args=([opened],), daemon=True)
+        thread.start()
+        wait_until(lambda: server.started, "the face")
+        yield face
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive(), "the face did not stop"
+    face.http.close()
+    database.close()
+
+
+def problem(answer: httpx2.Response, status: int, name: str) -> dict[str, Any]:
+    """The document of a problem answer of this kind."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    said: dict[str, Any] = answer.json()
+    assert (said["type"], said["status"], said["instance"]) == (f"/problems/{name}", status, answer.headers["x-request-id"])
+    return said
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file that tests copy: a migration takes longer than most of them."""
+    path = tmp_path_factory.mktemp("migrated") / "hub.db"
+    open_database(f"sqlite:///{path}", create=True).close()
+    return path
+
+
+@pytest.fixture
+def face(migrated: Path, tmp_path: Path) -> Iterator[Face]:
+    """A running HTTP face with nothing in its database."""
+    with open_face(migrated, tmp_path) as running:
+        yield running

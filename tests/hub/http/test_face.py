@@ -1,0 +1,291 @@
+"""What every answer has in common: problems, ids, headers, documents, the page; and clients that mean no good."""
+
+import html
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import iter_route_contexts
+from sqlalchemy import text
+
+from hub.app import application, document
+from hub.auth.guard import Policy, policies
+from hub.http import site
+from hub.http.deadline import Deadline
+from hub.http.documents import declared
+from hub.http.middleware import BODY_BYTES
+from hub.problems import KINDS
+from tests.hub.face import Face, open_face, problem
+
+PUBLIC, ADMIN, ONCE = Policy.PUBLIC, Policy.ADMIN, Policy.ONE_TIME_TOKEN
+ROUTES = {
+    "/health": PUBLIC, "/ready": PUBLIC, "/openapi.json": PUBLIC, "/api-docs": PUBLIC, "/problems": PUBLIC,
+    "/problems/{name}": PUBLIC, "/plain.css": PUBLIC, "/{path:path}": PUBLIC,
+    "/api/v1/stations": PUBLIC, "/api/v1/stations/{station}": PUBLIC, "/api/v1/sensors": PUBLIC,
+    "/api/v1/sensors/{sensor}": PUBLIC, "/api/v1/sensors/{sensor}/readings": PUBLIC, "/api/v1/live": PUBLIC,
+    "/api/v1/dashboard/realtime": PUBLIC, "/api/v1/gateways": ADMIN, "/api/v1/gateways/{name}": ADMIN,
+    "/api/v1/gateways/{name}/ledger": ADMIN, "/api/v1/enrol": ONCE,
+}  # fmt: skip
+
+
+def test_every_route_declares_exactly_this_policy() -> None:
+    found = {context.path: policies(context) for context in iter_route_contexts(application().routes)}  # type: ignore[arg-type]
+    assert found == {path: [policy] for path, policy in ROUTES.items()}
+
+
+def test_a_route_without_a_policy_is_refused_at_start() -> None:
+    router = APIRouter()
+    router.add_api_route("/open", lambda: None)
+    with pytest.raises(RuntimeError, match="/open declares 0 policies"):
+        declared(router)
+
+
+def test_an_admin_route_wants_an_admin(face: Face) -> None:
+    problem(face.get("/api/v1/gateways"), 401, "unauthorized")
+    problem(face.get("/api/v1/gateways", token="x.y.z"), 401, "unauthorized")
+    assert face.get("/api/v1/gateways").headers["www-authenticate"].startswith("Bearer")
+
+
+def test_health_says_that_the_process_lives_and_ready_what_is_missing(face: Face) -> None:
+    assert face.get("/health").json()["status"] == "ok"
+    assert face.get("/ready").json() == {"ready": True, "parts": {}}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/sensors/99", "/api/v1/stations/0", "/assets/no.js", "/problems/no"])
+def test_what_is_not_there_is_a_404_problem(face: Face, path: str) -> None:
+    problem(face.get(path), 404, "not-found")
+
+
+@pytest.mark.parametrize("number", ["-1", "0", "9223372036854775807", "9223372036854775808", "1" + "0" * 30])
+def test_a_number_that_no_table_holds_is_as_unknown_as_any_other(face: Face, number: str) -> None:
+    problem(face.get(f"/api/v1/sensors/{number}"), 404, "not-found")
+
+
+def test_a_wrong_method_names_the_right_ones(face: Face) -> None:
+    answer = face.http.delete("/api/v1/stations")
+    problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+def test_every_kind_of_problem_has_its_page(face: Face) -> None:
+    for kind in KINDS.values():
+        page = face.get(kind.path)
+        assert page.status_code == 200
+        assert kind.title in html.unescape(page.text)
+        assert kind.path in face.get("/problems").text
+
+
+def test_an_answer_carries_the_askers_request_id_or_a_new_one(face: Face) -> None:
+    assert face.get("/health", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
+    made = {face.get("/health", headers={"X-Request-ID": bad}).headers["x-request-id"] for bad in ("a b", "x" * 65, "a;b", "")}
+    assert len(made) == 4
+    assert all(len(one) == 16 for one in made)
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(face: Face) -> None:
+    for path in ("/", "/api-docs", "/api/v1/stations", "/api/v1/sensors/1"):
+        headers = face.get(path).headers
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in headers["content-security-policy"]
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+        assert "server" not in headers
+
+
+def test_head_answers_like_get_without_a_body(face: Face) -> None:
+    answer = face.http.head("/api/v1/stations")
+    assert (answer.status_code, answer.text) == (200, "")
+    assert answer.headers["content-length"] == face.get("/api/v1/stations").headers["content-length"]
+
+
+def test_a_body_that_is_no_json_or_has_no_token_is_a_problem(face: Face) -> None:
+    for body, kind in ((b"{", "application/json"), (b"", "application/json"), (b"[1]", "application/json"), (b"x", "text/plain")):
+        answer = face.http.post("/api/v1/enrol", content=body, headers={"Content-Type": kind})
+        problem(answer, 422, "invalid-request")
+    said = problem(face.http.post("/api/v1/enrol", json={"token": "x" * 201}), 422, "invalid-request")
+    assert "xxx" not in str(said)
+
+
+def test_a_body_over_the_cap_is_refused(face: Face) -> None:
+    answer = face.http.post("/api/v1/enrol", content=b"x" * (BODY_BYTES + 1))
+    problem(answer, 413, "content-too-large")
+
+
+def until_closed(face: Face, first: bytes, then: bytes = b"") -> bytes:
+    """What a client hears that sends `first`, then byte by byte `then`, and waits."""
+    heard = b""
+    with socket.create_connection(face.settings.http_bind, timeout=10) as client:
+        client.sendall(first)
+        with suppress(ConnectionError):
+            for byte in then:
+                client.sendall(bytes([byte]))
+                time.sleep(0.05)
+        with suppress(ConnectionError):
+            while part := client.recv(4096):
+                heard += part
+    return heard
+
+
+class Impatient(Deadline):
+    head_s = 0.2
+
+
+def test_a_client_that_never_ends_its_head_is_cut_off(migrated: Path, tmp_path: Path) -> None:
+    with open_face(migrated, tmp_path, protocol=Impatient) as face:
+        assert face.get("/health").status_code == 200
+        assert until_closed(face, b"") == b""
+        assert until_closed(face, b"GET /health HTTP/1.1\r\n", b"X: aaaaaaaa") == b""
+        assert until_closed(face, b"GET /health HTTP/1.1\r\n\r\nGET /h").count(b"HTTP/1.1 200") == 1
+
+
+def test_a_head_without_an_end_is_cut_off(face: Face) -> None:
+    assert until_closed(face, b"GET /health HTTP/1.1\r\n" + b"X-A: b\r\n" * 10_000) == b""
+
+
+def test_a_body_that_comes_too_slowly_is_a_problem(migrated: Path, tmp_path: Path) -> None:
+    head = b"POST /api/v1/enrol HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with open_face(migrated, tmp_path, body_s=0.2) as face:
+        heard = until_closed(face, head)
+    assert heard.startswith(b"HTTP/1.1 408 ")
+    assert b"/problems/request-timeout" in heard
+
+
+def test_a_nul_an_escape_or_a_flood_of_a_query_never_breaks_the_hub(face: Face) -> None:
+    for query in (
+        "name=%00",
+        "name=%ff%fe",
+        "name='%3b--",
+        "limit=1e9",
+        "limit=-1",
+        "cursor=%F0%9F%92%A9",
+        "cursor=" + "A" * 300,
+    ):
+        for path in ("/api/v1/sensors", "/api/v1/stations"):
+            assert face.get(f"{path}?{query}").status_code in (200, 422)
+
+
+def test_a_mistake_of_ours_is_a_problem_and_its_trace_is_logged(face: Face, caplog: pytest.LogCaptureFixture) -> None:
+    face.station(samples=1)
+    with face.database.write() as connection:
+        connection.execute(text("UPDATE latest SET body = '[1]'"))
+    answer = face.get("/api/v1/stations")
+    problem(answer, 500, "internal-error")
+    assert f"id={answer.headers['x-request-id']}" in caplog.text
+
+
+def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(face: Face) -> None:
+    (face.settings.data_dir / "hub.db").unlink()
+    face.database.close()
+    (face.settings.data_dir / "hub.db").mkdir()
+    answer = face.get("/api/v1/stations")
+    problem(answer, 503, "unavailable")
+    assert answer.headers["retry-after"] == "2"
+
+
+def test_the_document_describes_every_route_with_examples_and_is_complete() -> None:
+    made = document()
+    paths = made["paths"]
+    assert isinstance(paths, dict)
+    assert {path for path in ROUTES if path.startswith("/api/v1")} <= set(paths)
+    schemas = made["components"]["schemas"]  # type: ignore[index]
+    whole = str(made)
+    for name in ("Stations", "Sensor", "Page", "Ledger", "Credential", "Problem"):
+        assert name in schemas
+    assert "x-components" not in whole
+    assert "HTTPValidationError" not in whole
+    for path, verbs in paths.items():
+        for said in verbs.values():
+            assert said["summary"], path
+            assert "application/problem+json" in said["responses"]["default"]["content"]
+            if path.startswith("/api"):
+                assert all("example" in content for content in said["responses"]["200"]["content"].values()), path
+
+
+def test_every_reference_in_the_document_leads_somewhere() -> None:
+    made = document()
+
+    def references(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            for child in node.values():
+                yield from references(child)
+        elif isinstance(node, list):
+            for child in node:
+                yield from references(child)
+
+    found = set(references(made))
+    assert found
+    for reference in found:
+        at: object = made
+        for part in reference.removeprefix("#/").split("/"):
+            assert isinstance(at, dict)
+            at = at[part]
+
+
+def test_the_documents_for_people_need_no_script_and_nothing_from_elsewhere(face: Face) -> None:
+    page = face.get("/api-docs").text
+    assert "/api/v1/sensors/{sensor}/readings" in page
+    for path in ("/api-docs", "/problems"):
+        shown = face.get(path).text
+        assert "<script" not in shown
+        assert "http://" not in shown.replace("http://127.0.0.1", "")
+        assert "style=" not in shown
+
+
+def built(folder: Path) -> Path:
+    dist = folder / "dist"
+    (dist / "assets").mkdir(parents=True)
+    (dist / "index.html").write_text("<!doctype html><title>Harmattan</title>")
+    (dist / "assets" / "index-Ab12_cd9.js").write_text("console.log(1);" * 200)
+    (dist / "favicon.svg").write_text("<svg/>")
+    return dist
+
+
+def test_a_built_page_is_served_for_each_of_its_addresses(face: Face, tmp_path: Path) -> None:
+    face.app.state.site = site.read(built(tmp_path))
+    for path in ("/", "/stations/1", "/about"):
+        answer = face.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+        assert "Harmattan" in answer.text
+        again = face.get(path, headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304
+    script = face.get("/assets/index-Ab12_cd9.js")
+    assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert script.headers["content-encoding"] == "gzip"
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.text.startswith("console.log")
+    assert face.get("/favicon.svg").headers["content-type"].startswith("image/svg+xml")
+    problem(face.get("/assets/index-gone0000.js"), 404, "not-found")
+
+
+def test_no_path_leads_out_of_the_page_s_folder(face: Face, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    face.app.state.site = site.read(built(tmp_path))
+    for path in ("/%2e%2e/secret", "/assets/..%2f..%2fsecret", "//secret", "/..%5csecret"):
+        assert "secret" not in face.get(path).text
+
+
+def test_without_a_build_a_plain_page_lists_the_latest_values(face: Face) -> None:
+    face.app.state.site = {}
+    face.station("unilag-01", samples=3)
+    shown = face.get("/").text
+    assert "unilag-01/pm" in shown
+    assert '<td class="number">14</td>' in shown
+    assert "not enough data for an index" in shown
+
+
+def test_a_foreign_page_may_read_only_where_the_settings_say_so(migrated: Path, tmp_path: Path) -> None:
+    with open_face(migrated, tmp_path, cors_origins=("https://map.example.org",)) as face:
+        allowed = face.get("/api/v1/stations", headers={"Origin": "https://map.example.org"})
+        other = face.get("/api/v1/stations", headers={"Origin": "https://elsewhere.example.org"})
+    assert allowed.headers["access-control-allow-origin"] == "https://map.example.org"
+    assert "access-control-allow-origin" not in other.headers
+
+
+def test_requests_are_counted_by_route_and_not_by_address(face: Face) -> None:
+    for number in (1, 2, 3):
+        face.get(f"/api/v1/sensors/{number}")
+    assert face.traffic.requests["GET", "/sensors/{sensor}", 404] == 3
