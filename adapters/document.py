@@ -89,7 +89,10 @@ class Reader:
             top = yaml.compose(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self.wrong(mark.line + 1 if mark else 1, "", f"not YAML: {error.problem or error.context}", _hint(error))
+            why, hint = f"not YAML: {error.problem or error.context}", _hint(error)
+            if "nesting depth" in why:  # libyaml's own limit
+                why, hint = "too deep", f"at most {MAX_DEPTH} levels"
+            self.wrong(mark.line + 1 if mark else 1, "", why, hint)
             return None
         except (yaml.YAMLError, RecursionError) as error:
             self.wrong(1, "", f"not YAML: {error}")

@@ -283,6 +283,10 @@ class _Rules:
             self.wrong((*key, "unit"), f"{field.unit!r} is no known unit", f"one of {', '.join(map(repr, ways))}")
         else:
             self.number(key, name, field)
+        for span in ("range", "effective"):
+            bounds = getattr(field, span)
+            if bounds and not bounds[0] < bounds[1]:
+                self.wrong((*key, span), f"{list(bounds)} is no span", "[low, high], low below high")
 
     def number(self, key: tuple[str, ...], name: str, field: Field) -> None:
         try:
@@ -296,10 +300,6 @@ class _Rules:
             self.wrong(key, f"a {kind} has no step of its own", "step: 0.01 (the wire's), or precision: 0.1 (the maker's)")
         if kind not in (None, "f32", "number") and (field.step or field.precision):
             self.wrong(key, f"the step of a {kind} is its scale", "leave step and precision out")
-        for span in ("range", "effective"):
-            bounds = getattr(field, span)
-            if bounds and not bounds[0] < bounds[1]:
-                self.wrong((*key, span), f"{list(bounds)} is no span", "[low, high], low below high")
 
     def place(self, key: tuple[str, ...], field: Field, wire: Wire) -> None:
         """Whether `at` and `type` fit the grammar."""

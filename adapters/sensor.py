@@ -16,7 +16,7 @@ from adapters.decode.jsonpath import JsonDecoder
 from adapters.decode.reading import Plan
 from adapters.decode.registers import RegisterDecoder
 from adapters.profile import FrameWire, JsonWire, Profile, RegisterWire
-from adapters.source import Asked, Fetched, Listened, Played, Polled, Source
+from adapters.source import KEPT_FRAMES, Asked, Fetched, Listened, Played, Polled, Source
 from adapters.transport.base import Address
 from readings.errors import Stop, Trouble
 from readings.sample import Flag, Schema, quantise
@@ -98,7 +98,8 @@ def open_sensor(profile: Profile, address: Address, *, sensor_id: str, every_s: 
     if reduce == "mean" and not streams:
         raise Stop("reduce: mean", what=f"sensor {sensor_id}", hint="it is for sensors that talk by themselves: leave it out")
     heard = decoder(profile)
-    return Sensor(profile, _source(profile, address, heard), heard.plan, sensor_id=sensor_id, every_s=every_s, reduce=reduce)
+    source = _source(profile, address, heard, KEPT_FRAMES if reduce == "mean" else 1)
+    return Sensor(profile, source, heard.plan, sensor_id=sensor_id, every_s=every_s, reduce=reduce)
 
 
 def fits(profile: Profile, address: Address) -> str:
@@ -113,7 +114,7 @@ def fits(profile: Profile, address: Address) -> str:
     return "" if address.kind in kinds else f"{profile.id} speaks {grammar}: write {shown} or replay:FILE"
 
 
-def _source(profile: Profile, address: Address, heard: StreamDecoder) -> Source:
+def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int) -> Source:
     if why := fits(profile, address):
         raise Stop(why.partition(": ")[0], what=address.text, hint=why.partition(": ")[2])
     if address.kind == "replay":
@@ -133,7 +134,7 @@ def _source(profile: Profile, address: Address, heard: StreamDecoder) -> Source:
 
     assert address.path is not None  # noqa: S101  # parse_address gives one
     line = line_at(address.path, profile.link)
-    return Listened(heard, line) if profile.ask is None else Asked(heard, line, profile.ask)
+    return Listened(heard, line, keep) if profile.ask is None else Asked(heard, line, profile.ask)
 
 
 def _mean(readings: Sequence[Reading], plan: Plan) -> tuple[tuple[int | None, ...], tuple[int, ...]]:

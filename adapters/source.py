@@ -118,8 +118,8 @@ def _count_skipped(count: int, counted: Counter[str]) -> None:
 class Listened:
     """A thread of its own reads what a talkative sensor says; `hear` takes what came since it was last called."""
 
-    def __init__(self, heard: StreamDecoder, line: Line) -> None:
-        self._decoder, self._line = heard, line
+    def __init__(self, heard: StreamDecoder, line: Line, keep: int = 1) -> None:
+        self._decoder, self._line, self._keep = heard, line, keep
         self._news = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -167,7 +167,7 @@ class Listened:
             good, fault = _sort(results, self._dropped)
             self._bytes += len(chunk.data)
             if good:
-                self._readings = (self._readings + good)[-KEPT_FRAMES:]
+                self._readings = (self._readings + good)[-self._keep :]
                 self._last, self._fault = chunk, None
             self._fault = fault or self._fault
             if good or fault:

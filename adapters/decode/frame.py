@@ -46,6 +46,7 @@ class FrameDecoder:
             self.skipped += found - at
             if not stream.startswith(start, found) and not start.startswith(stream[found : found + len(start)]):
                 results.append(_LENGTH)
+                self.skipped += 1
                 at = found + 1
             elif end - found < length:
                 break
@@ -57,6 +58,7 @@ class FrameDecoder:
                     break
             else:
                 results.append(_CHECKSUM)
+                self.skipped += 1
                 at = found + 1
         self._open = stream[max(found, at) :] if found < end else b""
         return results

@@ -15,7 +15,6 @@ from adapters.profile import Field, JsonWire, Profile
 
 MAX_TEXT = 64
 _NUMERAL = re.compile(r"[-+]?[0-9]{1,15}(\.[0-9]{1,15})?")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ABSENT = object()
 Path = tuple[str, ...]
 
@@ -38,9 +37,10 @@ class JsonDecoder:
         if not isinstance(top, dict):
             return [Fault("schema_mismatch", f"the top is a {type(top).__name__}, not an object")]
         found = [_find(top, paths) for paths in self._numbers]
-        texts = {name: text for name, paths in self._texts if (text := _text(_find(top, paths)))}
-        if not texts and all(value is _ABSENT for value in found):
+        words = {name: _find(top, paths) for name, paths in self._texts}
+        if all(value is _ABSENT for value in (*found, *words.values())):
             return [Fault("schema_mismatch", "none of this profile's keys is there")]
+        texts = {name: text for name, value in words.items() if (text := _text(value))}
         return [self._judged(found, texts)]
 
     def _judged(self, found: Sequence[Any], texts: Mapping[str, str]) -> Result:
@@ -82,7 +82,7 @@ def _text(value: Any) -> str:
     """Printable and short, whatever the device wrote."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return ""
-    return _UNPRINTABLE.sub(" ", str(value)).strip()[:MAX_TEXT]
+    return "".join(letter if letter.isprintable() else " " for letter in str(value)[: 4 * MAX_TEXT]).strip()[:MAX_TEXT]
 
 
 def _find(top: Any, paths: Sequence[Path]) -> Any:

@@ -132,7 +132,8 @@ def expected_of(request: bytes, *, any_unit: bool = False) -> Expected:
 
 def read_answer(raw: bytes, expected: Expected, crc_order: Order = "little") -> Block | Fault:
     """One answer. Bytes before it (a late reply, a wake-up zero, our own echo) are passed over when a good one follows."""
-    if expected.transaction is not None or (len(raw) >= 8 and raw[2:4] == b"\0\0" and int.from_bytes(raw[4:6], "big") < 256):
+    looks_tcp = expected.function is None and len(raw) >= 8 and raw[2:4] == b"\0\0" and int.from_bytes(raw[4:6], "big") < 256
+    if expected.transaction is not None or looks_tcp:
         return _tcp(raw, expected)
     if expected.raw and raw.startswith(expected.raw):
         rest = raw[len(expected.raw) :]

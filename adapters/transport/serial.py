@@ -167,7 +167,7 @@ def _holders(path: Path) -> list[int]:
         if not folder.name.isdecimal() or int(folder.name) == os.getpid():
             continue
         targets = _open_files(folder / "fd")
-        if real in targets and "/dev/ptmx" not in targets and "/dev/pts/ptmx" not in targets:
+        if real in targets and not any(target.endswith("/ptmx") for target in targets):
             found.append(int(folder.name))
     return sorted(found)
 

@@ -4,6 +4,7 @@ import io
 import socket
 import ssl
 import time
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,14 +32,20 @@ class _Raw(io.RawIOBase):
         self._link.settimeout(left_s)
         return self._link.recv_into(buffer)
 
+    def close(self) -> None:
+        self._link.close()
+        super().close()
+
 
 class _Timed:
     """A socket as http.client uses it: a timeout per read would let a device that drips bytes hold us for ever."""
 
     def __init__(self, link: socket.socket, deadline: float) -> None:
         self._link, self._deadline = link, deadline
+        self._read = False
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        self._read = True
         return io.BufferedReader(_Raw(self._link, self._deadline))
 
     def sendall(self, data: bytes) -> None:
@@ -46,7 +53,9 @@ class _Timed:
         self._link.sendall(data)
 
     def close(self) -> None:
-        self._link.close()
+        """http.client closes its socket before it has read the body; the reading side then closes it at its own end."""
+        if not self._read:
+            self._link.close()
 
 
 def get(address: Address, deadline_s: float) -> Chunk:
@@ -55,6 +64,8 @@ def get(address: Address, deadline_s: float) -> Chunk:
     where = f"{address.host}:{address.port}"
     kind = HTTPSConnection if address.kind == "https" else HTTPConnection
     connection = kind(address.host, address.port, timeout=max(0.001, deadline_s))
+    opened = ExitStack()
+    opened.callback(connection.close)
     try:
         connection.connect()
         link = connection.sock
@@ -65,6 +76,7 @@ def get(address: Address, deadline_s: float) -> Chunk:
             "GET", target, headers={"Accept": "application/json", "User-Agent": "harmattan", "Connection": "close"}
         )
         answer = connection.getresponse()
+        opened.callback(answer.close)
         if answer.status != 200:
             raise _refusal(address, answer.status, answer.reason, answer.getheader("Location"))
         if (answer.length or 0) > MAX_BODY:
@@ -86,7 +98,7 @@ def get(address: Address, deadline_s: float) -> Chunk:
     except OSError as error:
         raise _failure(error, address, where) from error
     finally:
-        connection.close()
+        opened.close()
 
 
 def _failure(error: OSError, address: Address, where: str) -> Refused | LinkFailed:
