@@ -85,7 +85,12 @@ class Page:
             mark = Mark("", raw.count(b"\n", 0, error.start) + 1, yaml.ScalarNode("", ""))
             self.wrong(mark, f"byte 0x{raw[error.start]:02x} is not UTF-8", "save the file as UTF-8")
             text = raw.decode(errors="replace")
-        return text.replace("\r\n", "\n")  # Notepad's line ends mean the same
+        if "\r" in text:
+            mark = Mark("", text.count("\n", 0, text.index("\r")) + 1, yaml.ScalarNode("", ""))
+            self.wrong(
+                mark, "ends its lines with CR LF, as Windows does", f"save it with LF, or run: sed -i 's/\\r$//' {self.name}"
+            )
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _untab(self, text: str) -> str:
         lines = text.split("\n")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from readings.messages import Ack, Answer, BadMessage, Bye, Hello, Window, read_hello, seal, unseal
 
 KEY = bytes(range(32))
+BYE = b'{"bye":true}'
 TOPIC = "gw/unilag-01/down"
 ACK = Ack("inc", "0" * 16, (1, 5), [(1, 5)], [], Window(2, 32768))
 ANSWER = Answer("n1", "inc", 1, {"0" * 16: [(1, 9)]}, {}, {}, Window(2, 32768), 5)
@@ -29,8 +30,9 @@ def test_another_gateways_topic_or_key_does_not_open_it() -> None:
 def test_bytes_from_anywhere_are_refused(junk: bytes) -> None:
     with pytest.raises(BadMessage):
         unseal(junk, topic=TOPIC, key=KEY)
-    with pytest.raises(BadMessage):
-        read_hello(junk)
+    if junk != BYE:
+        with pytest.raises(BadMessage):
+            read_hello(junk)
 
 
 def test_a_hello_and_a_will_are_told_apart() -> None:
@@ -38,4 +40,4 @@ def test_a_hello_and_a_will_are_told_apart() -> None:
 
     hello = Hello("n", "card", None, None, [], 0, 0, "unsynced", "0.1.0")
     assert read_hello(msgspec.json.encode(hello)) == hello
-    assert read_hello(b'{"bye":true}') == Bye(bye=True)
+    assert read_hello(BYE) == Bye(bye=True)
