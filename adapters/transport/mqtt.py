@@ -12,24 +12,25 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from msgspec import Struct
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from readings.errors import Stop
+from adapters.transport.broker import Broker, parse_broker
+
+__all__ = ["NOT_AUTHORISED", "NO_SUBSCRIBERS", "Broker", "Client", "parse_broker"]
+
 
 log = logging.getLogger(__name__)
 
-PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 CONNECT_S = 10.0
 """For TCP, TLS and the broker's CONNACK, each."""
@@ -53,48 +54,6 @@ _REFUSALS = {
     0x97: "the quota is used up",
     0x9F: "it limits the rate of connections",
 }
-
-
-class Broker(Struct, frozen=True):
-    """A parsed broker URL. `plain`: no TLS. `user`: from the URL, '' when it names none."""
-
-    url: str
-    scheme: str
-    host: str
-    port: int
-    path: str
-    user: str
-    password: str
-
-    @property
-    def plain(self) -> bool:
-        return self.scheme in ("mqtt", "ws")
-
-    @property
-    def loopback(self) -> bool:
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
-
-    @property
-    def shown(self) -> str:
-        """Without the password."""
-        return f"{self.scheme}://{self.host}:{self.port}{self.path if 'ws' in self.scheme else ''}"
-
-
-def parse_broker(url: str) -> Broker:
-    """mqtt://, mqtts://, ws:// and wss:// URLs. Raises Stop."""
-    hint = "write mqtts://HOST:8883, wss://HOST/mqtt, or mqtt://127.0.0.1:1883"
-    try:
-        split = urlsplit(url)
-        port = split.port
-    except ValueError as error:
-        raise Stop(str(error), what=url, hint=hint) from None
-    if split.scheme not in PORTS or not split.hostname or port == 0 or any(ord(c) <= 32 for c in url):
-        raise Stop("is no broker's address", what=url, hint=hint)
-    web = split.scheme in ("ws", "wss")
-    if (split.path not in ("", "/") and not web) or split.query or split.fragment:
-        raise Stop("has a path or query", what=url, hint=hint)
-    user, password = unquote(split.username or ""), unquote(split.password or "")
-    return Broker(url, split.scheme, split.hostname, port or PORTS[split.scheme], split.path or "/mqtt", user, password)
 
 
 def _ignore(*_: Any) -> None:
@@ -139,22 +98,23 @@ class Client:
         self._receive_maximum = receive_maximum
         self._ca = ca
         self._connect_s = connect_s
-        self._on_connected, self._on_disconnected = on_connected, on_disconnected
-        self._on_message, self._on_published = on_message, on_published
+        self._on_connected, self._on_disconnected, self._on_message, self._on_published = (
+            on_connected, on_disconnected, on_message, on_published,
+        )  # fmt: skip
         self._topics: dict[str, int] = {}
+        self._unsent: deque[paho.MQTTMessageInfo] = deque()
         self._paho: paho.Client | None = None
         self._in_flight = IN_FLIGHT
         self._epoch = 0
         self._up = False
         self._up_since = 0.0
-        self._brief = 0
         self._ended_why = ""
-        self._failures = 0
+        self._brief = self._failures = 0
         self._next_try: float | None = None
         self._stopping = False
         self._hurry = threading.Event()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wake_lock = threading.Lock()
+        self._wake_lock, self._queue_lock = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
 
     @property
@@ -199,10 +159,21 @@ class Client:
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.MessageExpiryInterval = max(1, expiry_s)
+        if qos == 0 and not self._room():
+            return None
         epoch = self._epoch
         info = client.publish(topic, payload, qos, retain, properties)
+        if qos == 0 and info.rc == paho.MQTT_ERR_SUCCESS:
+            self._unsent.append(info)
         self._wake()
         return epoch << 16 | info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    def _room(self) -> bool:
+        """Whether fewer than MAX_QUEUED messages of QoS 0 wait: paho keeps any number of them for a broker that stands still."""
+        with self._queue_lock:
+            while self._unsent and self._unsent[0].is_published():
+                self._unsent.popleft()
+            return len(self._unsent) < MAX_QUEUED
 
     def subscribe(self, topics: Sequence[tuple[str, int]]) -> None:
         """From now on and after each reconnect, before `on_connected`."""
@@ -283,6 +254,8 @@ class Client:
 
     def _closed(self) -> None:
         was_up, self._up, self._paho = self._up, False, None
+        with self._queue_lock:
+            self._unsent.clear()
         if was_up:
             brief = time.monotonic() - self._up_since < BRIEF_S and not self._stopping
             self._brief = self._brief + 1 if brief else 0

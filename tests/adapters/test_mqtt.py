@@ -159,6 +159,20 @@ def test_an_ack_of_an_old_connection_does_nothing(broker: Mosquitto) -> None:
         assert listener.client.connected
 
 
+def test_a_broker_that_stands_still_fills_no_memory(broker: Mosquitto) -> None:
+    with Heard(broker.url, "flood", keepalive_s=4) as speaker:
+        speaker.next("up")
+        broker.freeze()
+        taken = 0
+        while taken < 20_000 and speaker.client.publish("flood", bytes(30_000), 0) is not None:
+            taken += 1
+        assert taken < 2_000
+        assert "went silent" in speaker.next("down", 15)[1]
+        broker.thaw()
+        speaker.next("up", 30)
+        assert speaker.client.publish("flood", b"", 0) is not None
+
+
 def test_mids_are_never_used_twice(broker: Mosquitto) -> None:
     with Heard(broker.url, "numbers") as speaker:
         speaker.next("up")
