@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import jwt
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -90,9 +91,9 @@ class Tokens:
             claims = jwt.decode(
                 token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, leeway=LEEWAY_S, options={"require": required}
             )
-            networks = claims.get("net")
-            return Caller(claims["sub"], Role(claims["role"]), None if networks is None else tuple(networks))
-        except (jwt.InvalidTokenError, ValueError, TypeError) as error:
+            networks = msgspec.convert(claims.get("net"), tuple[int, ...] | None)
+            return Caller(claims["sub"], Role(claims["role"]), networks)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError) as error:
             raise BadToken(str(error) or "it cannot be read") from error
 
 

@@ -1,5 +1,6 @@
 """The gateways that may speak, may not yet, or may no more; when each was last heard. Reads only."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -24,9 +25,13 @@ class Gateway(Struct, frozen=True):
     sensors: int
 
 
-def gateways(connection: Connection, *, after: int = 0, limit: int | None = None) -> list[Gateway]:
-    """By id, those after one."""
+def gateways(
+    connection: Connection, *, networks: Sequence[int] | None = None, after: int = 0, limit: int | None = None
+) -> list[Gateway]:
+    """By id, those after one. `networks`: only of these."""
     asked = _asked().where(gateway.c.id > after).order_by(gateway.c.id).limit(limit)
+    if networks is not None:
+        asked = asked.where(gateway.c.network.in_(networks))
     return [_gateway(row) for row in connection.execute(asked)]
 
 

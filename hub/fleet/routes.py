@@ -134,10 +134,10 @@ def one_sensor(sensor: Id, context: Opened, caller: Asking) -> Response:
     "/gateways", tags=["gateways"], dependencies=[ADMIN], summary="Gateways and whether they may speak",
     responses=described(Gateways, example=Gateways([GATEWAY], Meta(100, None))),
 )  # fmt: skip
-def list_gateways(request: Request, context: Opened, limit: Limit = 100, at: Cursor = None) -> Response:
+def list_gateways(request: Request, context: Opened, caller: Asking, limit: Limit = 100, at: Cursor = None) -> Response:
     after = place(at, "gateways", 1)[0] if at else 0
     with context.database.read() as connection:
-        found = gateways(connection, after=after, limit=limit + 1)
+        found = gateways(connection, networks=caller.networks if caller else (), after=after, limit=limit + 1)
     following = cursor("gateways", found[limit - 1].id) if len(found) > limit else None
     return listing(request, found[:limit], limit=limit, following=following)
 
