@@ -158,15 +158,16 @@ def test_samples_that_were_sent_row_by_row_are_stored_alike(hub: Hub, gateway: G
 
 
 def test_a_number_that_arithmetic_refuses_is_counted_and_the_others_are_stored(hub: Hub, gateway: Gateway) -> None:
-    """Python writes no integer of more than 4,300 digits; two rows may differ by that much."""
-    nines = "9" * 4300
-    values = f"[[{nines},{nines},-{nines}],[315,0,0],[2150,0,0]]"
-    group = f"[0,[null,null,null],[{START_MS},1,1],1,{values},[[[1,1,1],3]]]"
-    body = f'[[["sample","pm",2,"b","synced"]],[0,0,0],[{group}]]'.encode()
-    hub.took(gateway.came(), Incoming("demo-01", seal_header(gateway.stream, 3, 3, zlib.compress(body)), START_MS + HOUR_MS))
-    assert [row[3] for row in hub.samples()] == [3, 5]
-    (refused,) = content(hub.database, "view_error")["view_error"]
-    assert refused[:3] == ("samples", 2, 4)
+    """Python writes no integer of more than 4,300 digits: the last of twelve differences of 4,299 digits go beyond."""
+    column = ",".join(["9" * 4299] * 12)
+    zeros = ",".join(["0"] * 11)
+    walls = ",".join([str(START_MS), *["1"] * 11])
+    nulls = ",".join(["null"] * 12)
+    group = f"[0,[{nulls}],[{walls}],1,[[{column}],[315,{zeros}],[2150,{zeros}]],[[[1,1,1],12]]]"
+    body = f'[[["sample","pm",2,"b","synced"]],[{",".join(["0"] * 12)}],[{group}]]'.encode()
+    hub.took(gateway.came(), Incoming("demo-01", seal_header(gateway.stream, 3, 12, zlib.compress(body)), START_MS + HOUR_MS))
+    assert [row[3] for row in hub.samples()] == list(range(3, 13))
+    assert [row[:3] for row in content(hub.database, "view_error")["view_error"]] == [("samples", 2, 13), ("samples", 2, 14)]
     assert hub.followers.state()["ok"]
 
 
