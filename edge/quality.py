@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from adapters.profile import Profile
 from readings.parameters import PARAMETERS
-from readings.quality import Span, range_flag
-from readings.sample import Flag, Sample, Schema, unscale, worst
+from readings.quality import Bounds, RowBounds, Span
+from readings.sample import Flag, Sample, Schema, worst
 
 EXACT = 1 << 53
 """Integers from here on are not kept exactly by JSON readers; SQLite loses those from 2**63 on."""
@@ -19,23 +19,29 @@ class Hints:
 
     def __init__(self, profile: Profile, overrides: Mapping[str, Span]) -> None:
         self._spans = {name: _spans(name, profile, overrides) for name in profile.numbers}
+        self._schema: Schema | None = None
+        self._bounds = RowBounds(())
 
     def flagged(self, schema: Schema, sample: Sample) -> Sample:
         """The sample with each flag at least as bad as the ranges say: outside `range` 4, outside `effective` 3, missing 9."""
-        if len(sample.values) != len(schema.channels):
-            raise ValueError(f"{len(sample.values)} values for the {len(schema.channels)} channels of {schema.sensor}")
-        values = tuple(v if v is None or -EXACT < v < EXACT else None for v in sample.values)
-        flags = tuple(
-            self._flag(channel.parameter, raw, unscale(value, channel.exponent), flag)
-            for channel, raw, value, flag in zip(schema.channels, sample.values, values, sample.flags, strict=True)
-        )
-        return Sample(sample.sensor, sample.at, values, flags)
+        if schema is not self._schema:
+            self._schema = schema
+            self._bounds = RowBounds([self._bounds_of(c.parameter, c.exponent) for c in schema.channels])
+        flags = self._bounds.flags(sample.values)
+        if flags == sample.flags and Flag.FAIL not in flags:
+            return sample
+        return self._doubted(sample, flags)
 
-    def _flag(self, parameter: str, raw: int | None, value: float | None, said: int) -> int:
-        if raw is not None and value is None:
-            return Flag.FAIL
-        fail, suspect = self._spans.get(parameter, (None, None))
-        return int(worst((said, range_flag(value, fail, suspect))))
+    def _doubted(self, sample: Sample, flags: tuple[int, ...]) -> Sample:
+        """The worse of both opinions for each value; what cannot be kept exactly is missing, and failed."""
+        absurd = [v is not None and not -EXACT < v < EXACT for v in sample.values]
+        values = tuple(None if no else v for no, v in zip(absurd, sample.values, strict=True))
+        both = zip(absurd, sample.flags, flags, strict=True)
+        worse = tuple(int(Flag.FAIL) if no else int(worst((said, found))) for no, said, found in both)
+        return Sample(sample.sensor, sample.at, values, worse)
+
+    def _bounds_of(self, parameter: str, exponent: int) -> Bounds:
+        return Bounds(*self._spans.get(parameter, (None, None)), exponent)
 
 
 def _spans(name: str, profile: Profile, overrides: Mapping[str, Span]) -> tuple[Span | None, Span | None]:

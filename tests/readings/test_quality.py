@@ -3,9 +3,11 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from readings.parameters import PARAMETERS
-from readings.quality import gross_range, range_flag
+from readings.quality import Bounds, gross_range, range_flag
 from readings.sample import quantise, unscale, worst
 from readings.units import factor
 
@@ -64,3 +66,20 @@ def test_each_parameter_has_a_title_and_its_effective_range_lies_within_its_rang
         assert p.title
         low, high = p.effective or p.range
         assert p.range[0] <= low < high <= p.range[1], p.name
+
+
+@given(
+    st.integers(-20_000, 20_000),
+    st.integers(-3, 2),
+    st.none() | st.tuples(st.floats(-500, 0), st.floats(0, 500)),
+    st.none() | st.tuples(st.floats(-500, 0), st.floats(0, 500)),
+)
+def test_bounds_over_integers_flag_as_the_values_they_stand_for(
+    scaled: int, exponent: int, fail: tuple[float, float] | None, suspect: tuple[float, float] | None
+) -> None:
+    bounds = Bounds(fail, suspect, exponent)
+    flag = range_flag(unscale(scaled, exponent), fail, suspect)
+    assert bounds.flag(scaled) == flag
+    assert bounds.all_good([scaled]) == (flag == 1)
+    assert bounds.flag(None) == 9
+    assert not bounds.all_good([scaled, None])
