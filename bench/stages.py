@@ -35,7 +35,13 @@ SAMPLES = 80
 VALUES = SAMPLES * CHANNELS
 BATCHES = 40
 NAMES = ["pm1_0", "pm2_5", "pm10", "pm1_0_cf1", "pm2_5_cf1", "n_gt_0_3um", "n_gt_0_5um", "n_gt_1_0um"]
-SCHEMA = Schema("pm", "plantower.pms5003", "0" * 64, "", tuple(Channel(n, "#/cm3" if n[0] == "n" else "ug/m3", 0) for n in NAMES))
+SCHEMA = Schema(
+    "pm",
+    "plantower.pms5003",
+    "0" * 64,
+    "",
+    tuple(Channel(n, "#/cm3", -2) if n[0] == "n" else Channel(n, "ug/m3", 0) for n in NAMES),
+)
 NOW = Moment("b", 1_000_000_000, 1_763_935_200_000, "synced")
 DURABLE = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL"
 
