@@ -26,8 +26,8 @@ class JsonDecoder:
         self.plan: Plan = plan_of(profile)
         self.skipped = 0
         self._judge = Judge(profile, self.plan)
-        self._numbers = [_paths(profile.fields[name]) for name in self.plan.names]
-        self._texts = [(name, _paths(field)) for name, field in profile.fields.items() if field.type == "text"]
+        self._numbers = [_finder(_paths(profile.fields[name])) for name in self.plan.names]
+        self._texts = [(name, _finder(_paths(field))) for name, field in profile.fields.items() if field.type == "text"]
 
     def feed(self, data: bytes) -> list[Result]:
         try:
@@ -36,8 +36,8 @@ class JsonDecoder:
             return [Fault("not_json", _shown(error, data))]
         if not isinstance(top, dict):
             return [Fault("schema_mismatch", f"the top is a {type(top).__name__}, not an object")]
-        found = [_find(top, paths) for paths in self._numbers]
-        words = {name: _find(top, paths) for name, paths in self._texts}
+        found = [find(top) for find in self._numbers]
+        words = {name: find(top) for name, find in self._texts}
         if all(value is _ABSENT for value in (*found, *words.values())):
             return [Fault("schema_mismatch", "none of this profile's keys is there")]
         texts = {name: text for name, value in words.items() if (text := _text(value))}
@@ -48,6 +48,9 @@ class JsonDecoder:
         odd: dict[int, str] = {}
         notes: list[str] = []
         for at, value in enumerate(found):
+            if type(value) is float or type(value) is int:  # not finite, too large: the judge makes them missing
+                numbers.append(value)
+                continue
             number, note = _number(value)
             numbers.append(number)
             if note and number is None:
@@ -69,10 +72,6 @@ def _number(value: Any) -> tuple[Number, str]:
         return None, ""
     if isinstance(value, bool):
         return None, "boolean"
-    if isinstance(value, int):
-        return (value, "") if abs(value) < 10**18 else (None, "too_large")
-    if isinstance(value, float):
-        return value, ""  # NaN and infinities: the judge makes them missing
     if isinstance(value, str) and _NUMERAL.fullmatch(value.strip()):
         return float(value), "number_as_text"
     return None, "not_a_number"
@@ -83,6 +82,14 @@ def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return ""
     return "".join(letter if letter.isprintable() else " " for letter in str(value)[: 4 * MAX_TEXT]).strip()[:MAX_TEXT]
+
+
+def _finder(paths: Sequence[Path]) -> Callable[[Any], Any]:
+    """top -> the value of the first path that is there. Most devices' answers are flat."""
+    if len(paths) == 1 and len(paths[0]) == 1:
+        key = paths[0][0]
+        return lambda top: top.get(key, _ABSENT)
+    return lambda top: _find(top, paths)
 
 
 def _find(top: Any, paths: Sequence[Path]) -> Any:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from adapters.profile import Doubt, Field, Profile, conversion, default_type
 from readings.parameters import PARAMETERS
-from readings.sample import Channel, Flag, quantise, unscale
+from readings.sample import Channel, Flag, unscale
 
 Number = int | float | None
 LARGEST = 2**53 - 1
@@ -37,13 +37,6 @@ class Scale(Struct, frozen=True):
     times: int = 0
     plus: int = 0
 
-    def scaled(self, raw: Number) -> int | None:
-        if raw is None:
-            return None
-        if self.times and isinstance(raw, int):
-            return raw * self.times + self.plus
-        return quantise(raw * self.factor + self.offset, self.exponent)
-
     def value(self, raw: Number) -> float | None:
         if raw is None:
             return None
@@ -61,23 +54,33 @@ class Plan:
         self.names = tuple(channel.parameter for channel in channels)
         self.good: tuple[int, ...] = (int(Flag.GOOD),) * len(self.names)
         self._as_they_are = all(scale.times == 1 and scale.plus == 0 and scale.exponent <= 0 for scale in scales)
+        self._steps = tuple((s.times, s.plus, s.factor, s.offset, 10.0**-s.exponent) for s in scales)
         self._divisors = tuple(10 ** max(0, -scale.exponent) for scale in scales)
 
     def scaled(self, numbers: Sequence[Number]) -> tuple[int | None, ...]:
         """The integers of a Sample. Quantised here, once."""
         if self._as_they_are:
             return tuple(numbers)  # type: ignore[arg-type]  # an exact scale of 1 belongs to integers only
-        return tuple([scale.scaled(raw) for scale, raw in zip(self.scales, numbers, strict=True)])
+        scaled: list[int | None] = []
+        for raw, (times, plus, factor, offset, power) in zip(numbers, self._steps, strict=True):
+            if raw is None:
+                scaled.append(None)
+            elif times and isinstance(raw, int):
+                scaled.append(raw * times + plus)
+            else:  # readings.sample.quantise, spelled out: the call would double the cost of a value
+                value = (raw * factor + offset) * power
+                scaled.append(int(value + 0.5) if value >= 0 else -int(0.5 - value))
+        return tuple(scaled)
 
     def values(self, numbers: Sequence[Number]) -> dict[str, float | None]:
         if self._as_they_are and None not in numbers:
             return dict(zip(self.names, map(truediv, numbers, self._divisors), strict=True))
         return {name: scale.value(raw) for name, scale, raw in zip(self.names, self.scales, numbers, strict=True)}
 
-    def fits(self, at: int, raw: int | float) -> bool:
-        """Whether a raw number is finite and small enough to be stored without loss."""
+    def limit(self, at: int) -> float:
+        """The largest raw number that can be stored without loss."""
         scale = self.scales[at]
-        return isfinite(raw) and abs(raw * scale.factor + scale.offset) * 10.0**-scale.exponent <= LARGEST
+        return (LARGEST * 10.0**scale.exponent - abs(scale.offset)) / abs(scale.factor)
 
     def averaged(self, period_s: int) -> "Plan":
         """The plan of means over a period [s]: one decimal finer."""
@@ -195,25 +198,25 @@ class Judge:
         self.plan = plan
         self.rules = rules_of(profile, plan)
         self.sentinels = tuple(frozenset(profile.fields[name].sentinels) for name in plan.names)
+        self._tests = tuple((plan.limit(at), sentinels) for at, sentinels in enumerate(self.sentinels))
 
     def judge(
         self, found: Sequence[Number], texts: Mapping[str, str], odd: Mapping[int, str], notes: Sequence[str] = ()
     ) -> Reading:
         """`odd`: by index, what was odd about a number that is kept all the same; it becomes suspect."""
         numbers, flags, said = list(found), list(self.plan.good), list(notes)
-        for at, raw in enumerate(numbers):
-            if raw is not None and raw in self.sentinels[at]:
-                numbers[at] = None
-            elif raw is not None and not self.plan.fits(at, raw):
-                numbers[at] = None
-                said.append("not_finite" if not isfinite(raw) else "too_large")
-            if numbers[at] is None:
-                flags[at] = int(Flag.MISSING)
-            elif at in odd:
+        for at, (raw, (limit, sentinels)) in enumerate(zip(found, self._tests, strict=True)):
+            if raw is not None and -limit <= raw <= limit and raw not in sentinels:  # NaN is within no limits
+                continue
+            numbers[at], flags[at] = None, int(Flag.MISSING)
+            if raw is not None and raw not in sentinels:
+                said.append("not_finite" if isinstance(raw, float) and not isfinite(raw) else "too_large")
+        for at, note in odd.items():
+            if numbers[at] is not None:
                 flags[at] = int(Flag.SUSPECT)
+                said.append(note)
         for rule in self.rules:
             if rule.holds(numbers):
                 said.append(rule.name)
                 flags = [max(mine, theirs) for mine, theirs in zip(flags, rule.flags, strict=True)]
-        said += odd.values()
         return Reading(self.plan, tuple(numbers), tuple(flags), texts, tuple(dict.fromkeys(said)))
