@@ -22,6 +22,7 @@ class MqttOutlet:
         self._account: Account | None = None
         self._client: Client | None = None
         self._made = 0
+        self._taken = 0
         self._room = threading.Condition()
         self._why = "not started"
 
@@ -58,10 +59,19 @@ class MqttOutlet:
     def publish(self, topic: str, payload: bytes) -> None:
         """Waits for room in the queue of what the broker has not taken yet. Raises Retry when the connection is gone."""
         began = self.connections
+        while True:
+            taken = self._taken
+            # Never with `_room` held: paho calls `_published` under a lock that its `publish` wants too.
+            if self._client is not None and self._client.publish(topic, payload, 1, retain=True) is not None:
+                return
+            if not began or not self._room_after(taken, began):
+                raise Retry(self._why or "the broker takes nothing", what="telemetry")
+
+    def _room_after(self, taken: int, began: int) -> bool:
+        """Waits until the broker has taken one more message; False when it does not, or the connection is another one by then."""
         with self._room:
-            while self._client is None or self._client.publish(topic, payload, 1, retain=True) is None:
-                if not began or self.connections != began or not self._room.wait(PATIENCE_S):
-                    raise Retry(self._why or "the broker takes nothing", what="telemetry")
+            self._room.wait_for(lambda: self._taken != taken or self.connections != began, PATIENCE_S)
+            return self._taken != taken and self.connections == began
 
     def stop(self) -> None:
         if self._client is not None:
@@ -79,4 +89,5 @@ class MqttOutlet:
 
     def _published(self, _mid: int, _reason: int) -> None:
         with self._room:
+            self._taken += 1
             self._room.notify_all()
