@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from hub.problems import invalid
 

@@ -221,10 +221,10 @@ for _name, _what in LATER.items():
 @contextmanager
 def _database() -> Iterator[tuple[Settings, "Database"]]:
     """The settings and the database they name, opened for one command."""
-    from hub.context import open_checked
+    from hub.database.current import open_current
 
     settings = load()
-    database = open_checked(settings)
+    database = open_current(settings.database)
     try:
         yield settings, database
     finally:

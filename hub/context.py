@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from msgspec import Struct, field
 
-from hub.database.engine import Database, open_database, sqlite_path
-from hub.database.migrate import check
+from hub.database.engine import Database
 from hub.settings import Settings
 
 
@@ -28,15 +27,6 @@ class Context(Struct, frozen=True):
     roles: tuple[str, ...] = ()
     conditions: dict[str, Callable[[], Condition]] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
-
-
-def open_checked(settings: Settings) -> Database:
-    """The database, its tables those of this version: SQLite is migrated, PostgreSQL refused. Raises Stop, Retry."""
-    url = settings.database
-    if sqlite_path(url) is None:
-        check(url)
-        return open_database(url)
-    return open_database(url, create=True)
 
 
 async def opened(request: Request) -> Context:

@@ -22,7 +22,8 @@ from sqlalchemy import text
 
 from hub.app import create_app
 from hub.auth.secrets import hub_secret
-from hub.context import Condition, Context, open_checked
+from hub.context import Condition, Context
+from hub.database.current import open_current
 from hub.fleet.enrolment import keys
 from hub.followers.runner import Followers
 from hub.front.bridge import Bridge
@@ -53,7 +54,7 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
     logged(settings.log_level)
     with ExitStack() as stack:
         sockets = {name: stack.enter_context(listening(name, at)) for name, at in _binds(settings, roles).items()}
-        context = Context(settings, open_checked(settings), tuple(roles))
+        context = Context(settings, open_current(settings.database), tuple(roles))
         stack.callback(context.database.close)
         if context.database.dialect == "sqlite":
             for role in SINGLETONS:
