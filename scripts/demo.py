@@ -243,7 +243,7 @@ def run(folder: Path, port: int, once: bool) -> None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # the second Ctrl-C must not leave half of them running
             demo.children.stop()
-            if demo.gateways:
+            if (folder / "demo.json").exists():
                 demo.describe()
 
 

@@ -121,7 +121,7 @@ def running(folder: Path) -> Iterator[Running]:
     process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         wait_until(lambda: (folder / "demo.json").exists() or process.poll() is not None, "demo.json", timeout_s=90)
-        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert process.poll() is None, process.communicate()[0]
         yield Running(folder, process)
     finally:
         if process.poll() is None:
