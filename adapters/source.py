@@ -25,6 +25,8 @@ LISTEN_S = 0.5
 KEPT_FRAMES = 10_000
 """Frames that a mean may be made of; 2 h of a sensor that sends every 0.8 s."""
 LINE_HINT = "is it the device that its profile says, with these line settings?"
+BEHIND_THE_BRIDGE = ("modbus_exception:10", "modbus_exception:11")
+"""Gateway path unavailable, target device failed to respond (Modbus application protocol V1.1b3, section 7)."""
 _WAITS: Mapping[str, type[WarmingUp] | type[NoData]] = {"warming_up": WarmingUp, "no_data": NoData}
 
 
@@ -64,6 +66,8 @@ def _trouble(fault: Fault | None, raw: bytes, what: str) -> Trouble:
     """What a poll without a good answer has seen."""
     if fault is not None and fault.code in _WAITS:
         return _WAITS[fault.code](fault.code.replace("_", " "), what=what)
+    if fault is not None and fault.code in BEHIND_THE_BRIDGE:
+        return Unanswered(f"the bridge reaches no device ({fault.code})", what=what, hint="is the unit number right, and it on?")
     if fault is not None and fault.code.startswith("modbus_exception"):
         return Refused(
             f"the device answers {fault.code}", what=what, hint="does it have these registers? look at profile and unit"

@@ -135,9 +135,17 @@ def test_a_refused_request_leaves_its_fields_missing(sdm230: Profile) -> None:
 
 
 def test_a_device_that_refuses_everything_is_refused_by_name(sdm230: Profile) -> None:
+    with metered(lambda transaction, unit, function, *_: framed(transaction, unit, bytes([function | 0x80, 2]))) as meter:
+        sensor = sensor_at(meter.port, sdm230)
+        with pytest.raises(Refused, match="modbus_exception:2"):
+            sensor.sample(3)
+        sensor.close()
+
+
+def test_a_bridge_that_reaches_no_device_is_silence_not_refusal(sdm230: Profile) -> None:
     with metered(lambda transaction, unit, function, *_: framed(transaction, unit, bytes([function | 0x80, 11]))) as meter:
         sensor = sensor_at(meter.port, sdm230)
-        with pytest.raises(Refused, match="modbus_exception:11"):
+        with pytest.raises(Unanswered, match="reaches no device"):
             sensor.sample(3)
         sensor.close()
 
