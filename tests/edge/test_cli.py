@@ -284,7 +284,7 @@ def test_profiles_are_listed_shown_and_checked(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_program_itself_reads_a_card_and_stops_at_a_closed_pipe(store: Path) -> None:
     program = Path(sys.executable).with_name("harmattan-edge")
-    command = [program, "tail", "--no-follow", "--json", "--store", store]
+    command = [str(program), "tail", "--no-follow", "--json", "--store", str(store)]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(told.stdout.splitlines()) == 4
     into = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
