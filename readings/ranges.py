@@ -21,7 +21,7 @@ class Ranges:
     @classmethod
     def span(cls, lo: int, hi: int) -> "Ranges":
         """lo..hi, empty when hi < lo."""
-        return cls([(lo, hi)] if lo <= hi else ())
+        return _raw(((lo, hi),) if lo <= hi else ())
 
     @property
     def pairs(self) -> list[list[int]]:
@@ -68,17 +68,24 @@ class Ranges:
         return self._pairs[-1][1] if self._pairs else None
 
     def __or__(self, other: "Ranges") -> "Ranges":
-        if not other._pairs:
-            return self
-        return Ranges((*self._pairs, *other._pairs))
+        mine, more = self._pairs, other._pairs
+        if not more or not mine:
+            return self if mine else other
+        gap = more[0][0] - mine[-1][1]
+        if gap > 1:
+            return _raw((*mine, *more))
+        if gap == 1:  # a stream that grows at its end, the usual case
+            return _raw((*mine[:-1], (mine[-1][0], more[0][1]), *more[1:]))
+        return Ranges((*mine, *more))
 
     def __and__(self, other: "Ranges") -> "Ranges":
         return _raw(_meet(self._pairs, other._pairs))
 
     def __sub__(self, other: "Ranges") -> "Ranges":
-        if not other._pairs or not self._pairs:
+        mine, less = self._pairs, other._pairs
+        if not less or not mine or less[-1][1] < mine[0][0] or less[0][0] > mine[-1][1]:
             return self
-        return self & _raw(_complement(other._pairs))
+        return self & _raw(_complement(less))
 
     def lowest(self, intervals: int) -> "Ranges":
         """The first few intervals: what fits on the wire."""

@@ -5,19 +5,24 @@ which takes its lock at BEGIN, so that it never fails half-way. PostgreSQL: psyc
 """
 
 import secrets
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, TimeoutError
 
 from readings.errors import Retry, Stop
 
 Dialect = Literal["sqlite", "postgresql"]
+_INCARNATION = (
+    "SELECT (SELECT value FROM meta WHERE key = 'marker'), (SELECT system_identifier FROM pg_control_system()),"
+    " substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), pg_postmaster_start_time(), 'held'::regclass::oid::bigint"
+)
 BUSY_MS = 5000
 """How long a SQLite writer waits for another process."""
 
@@ -57,7 +62,10 @@ class Database:
         self.engine = engine
         self.dialect: Dialect = "sqlite" if engine.dialect.name == "sqlite" else "postgresql"
         self._writes = engine.execution_options(harmattan_write=True)
-        self._writer = threading.Lock()
+        # SQLite has one writer at a time. A queue at a lock of the process wakes at once; its own waiting sleeps and may starve.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        self._away = _driver_errors(self.dialect)
+        self._minted: str | None = None
         self.bell = Bell()
 
     def sql(self, statement: str) -> str:
@@ -67,50 +75,72 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction for reading. Raises DatabaseAway."""
-        with _named(), self.engine.connect() as connection:
+        with _named(self._away), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back on an error. Raises DatabaseAway."""
-        if self.dialect == "postgresql":
-            with _named(), self._writes.begin() as connection:
-                yield connection
-        else:
-            # A queue at a lock of the process is fair and wakes at once; SQLite's own waiting sleeps and may starve.
-            with self._writer, _named(), self._writes.begin() as connection:
-                yield connection
+        with self._turn, _named(self._away), self._writes.begin() as connection:
+            yield connection
 
-    def incarnation(self, connection: Connection | None = None) -> str:
+    @contextmanager
+    def read_cursor(self) -> Iterator[Any]:
+        """`read` with a cursor of the driver itself: 3 us a statement where SQLAlchemy takes 40."""
+        with _named(self._away):
+            raw = self.engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                if self.dialect == "sqlite":
+                    cursor.execute("BEGIN")
+                yield cursor
+            finally:
+                raw.close()  # the pool rolls back
+
+    @contextmanager
+    def write_cursor(self) -> Iterator[Any]:
+        """`write` with a cursor of the driver itself."""
+        with self._turn, _named(self._away):
+            raw = self.engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                if self.dialect == "sqlite":
+                    cursor.execute("BEGIN IMMEDIATE")
+                yield cursor
+                raw.commit()
+            finally:
+                raw.close()
+
+    def incarnation(self, cursor: Any = None) -> str:
         """What changes whenever committed rows might have vanished: a restore, a failover, another file.
 
         PostgreSQL: a hash of (marker, system identifier, timeline, postmaster start, oid of `held`). SQLite: what `take` minted.
         """
-        if connection is None:
-            with self.read() as fresh:
+        if cursor is None:
+            with self.read_cursor() as fresh:
                 return self.incarnation(fresh)
+        if self._minted is not None:
+            return self._minted
         if self.dialect == "sqlite":
-            return str(connection.execute(text("SELECT value FROM meta WHERE key = 'incarnation'")).scalar() or "none")
-        known = connection.info.get("incarnation")
-        if known is None:
-            known = connection.info["incarnation"] = _postgresql_incarnation(connection)
-        return str(known)
+            found = cursor.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchone()
+            return str(found[0]) if found else "none"
+        parts = cursor.execute(_INCARNATION).fetchone()
+        return sha256(repr(tuple(str(part) for part in parts)).encode()).hexdigest()[:16]
 
     def take(self) -> None:
         """A bridge takes the database: SQLite gets a new incarnation, since its file may be an older copy."""
         if self.dialect == "sqlite":
-            with self.write() as connection:
-                connection.execute(
-                    text(
-                        "INSERT INTO meta (key, value) VALUES ('incarnation', :minted)"
-                        " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-                    ),
-                    {"minted": secrets.token_hex(8)},
-                )
+            minted = secrets.token_hex(8)
+            statement = (
+                "INSERT INTO meta (key, value) VALUES ('incarnation', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+            )
+            with self.write_cursor() as cursor:
+                cursor.execute(statement, (minted,))
+            self._minted = minted  # nobody else takes the file while we have it
 
-    def in_recovery(self, connection: Connection) -> bool:
+    def in_recovery(self, cursor: Any) -> bool:
         """A standby knows only what it was told so far: it must not answer a gateway."""
-        return self.dialect == "postgresql" and bool(connection.execute(text("SELECT pg_is_in_recovery()")).scalar())
+        return self.dialect == "postgresql" and bool(cursor.execute("SELECT pg_is_in_recovery()").fetchone()[0])
 
     def close(self) -> None:
         self.engine.dispose()
@@ -138,7 +168,8 @@ def make_engine(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    options = "-c idle_in_transaction_session_timeout=10s -c timezone=UTC"
+    # An acked row must survive a crash of the server, whatever its defaults say.
+    options = "-c synchronous_commit=on -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
     parsed = parsed.set(drivername="postgresql+psycopg")
     connect = {"options": options, "connect_timeout": 5, "application_name": "harmattan-hub"}
     return create_engine(parsed, pool_pre_ping=True, pool_timeout=10, connect_args=connect)
@@ -161,27 +192,26 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("harmattan_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    connection.connection.cursor().execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _postgresql_incarnation(connection: Connection) -> str:
-    parts = connection.execute(
-        text(
-            "SELECT (SELECT value FROM meta WHERE key = 'marker'),"
-            " (SELECT system_identifier FROM pg_control_system()),"
-            " substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),"
-            " pg_postmaster_start_time(), 'held'::regclass::oid::bigint"
-        )
-    ).one()
-    return sha256(repr(tuple(str(part) for part in parts)).encode()).hexdigest()[:16]
+def _driver_errors(dialect: Dialect) -> tuple[type[Exception], ...]:
+    """What a cursor of the driver raises when the database is away."""
+    if dialect == "sqlite":
+        return (sqlite3.OperationalError,)
+    import psycopg
+
+    return (psycopg.OperationalError, psycopg.InterfaceError)
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def _named(away: tuple[type[Exception], ...]) -> Iterator[None]:
     """Turns the driver's "not now" into DatabaseAway; mistakes of ours (a wrong column, a broken key) stay what they are."""
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, TimeoutError) as error:
+        raise DatabaseAway(_cause(error), what="database", hint="the hub tries again by itself") from error
+    except away as error:
         raise DatabaseAway(_cause(error), what="database", hint="the hub tries again by itself") from error
     except DBAPIError as error:
         if error.connection_invalidated:

@@ -42,7 +42,7 @@ def admit(header: Header, known: Known) -> Admission:
     message = Ranges.span(header.lo, header.hi)
     take = message - known.held
     whole = len(take) == header.n
-    return Admission(take, message - take, whole, Known(known.held | message, known.gone))
+    return Admission(take, EMPTY if whole else message - take, whole, Known(known.held | message, known.gone))
 
 
 def buried(known: Known, lost: Iterable[Sequence[int]]) -> Known:

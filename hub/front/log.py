@@ -7,14 +7,12 @@ read from the committed tables after it.
 import logging
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import time_ns
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
 from hub.database.engine import Database
 from hub.front import ledger
@@ -31,6 +29,8 @@ LOCK_S = 2
 """A message whose stream another bridge holds longer than this is left out, not acked; it will be sent again."""
 ID_LOCK = 0x4861726D_0001
 """The advisory lock under which batch ids are drawn (PostgreSQL), held to the commit: id order is commit order."""
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's error code, appendix A of its manual."""
 HELLO_SPAN_S = 10
 MAX_SEQ = 0xFFFFFFFF
 MAX_NAME = 200
@@ -57,6 +57,10 @@ class Outcome(Struct, frozen=True):
     what: Literal["stored", "duplicate", "refused", "busy"]
     ack: Ack | None = None
     why: str = ""
+
+
+_STORED, _DUPLICATE, _BUSY = Outcome("stored"), Outcome("duplicate"), Outcome("busy", why="another bridge holds its stream")
+NOTHING = Known()
 
 
 class _Held(Struct):
@@ -87,27 +91,29 @@ class Front:
 
     def store(self, messages: Sequence[Incoming]) -> list[Outcome]:
         """Stores what is new, all in one transaction, then reads the acks. Raises DatabaseAway: then nothing was stored."""
-        outcomes: list[Outcome | None] = [None] * len(messages)
-        with self.database.write() as connection:
-            read: list[_Message] = []
+        outcomes = [_BUSY] * len(messages)
+        read: list[_Message] = []
+        with self.database.write_cursor() as cursor:
             for at, message in enumerate(messages):
-                found = self._read(connection, at, message)
+                found = self._read(cursor, at, message)
                 if isinstance(found, Outcome):
                     outcomes[at] = found
                 else:
                     read.append(found)
-            taking = _Taking(self.database, connection, [(m.gateway, m.header.stream) for m in read])
+            taking = _Taking(self.database, cursor, {(m.gateway, m.header.stream) for m in read})
             for item in read:
                 outcomes[item.at] = taking.take(item)
             taking.finish()
+            cursor.connection.commit()
+            self._acks(cursor, read, outcomes)
         if taking.stored:
             self.database.bell.ring()
-        self._count(taking)
-        self._acks(read, outcomes)
-        done = [outcome or Outcome("busy") for outcome in outcomes]
-        for outcome in done:
+        for outcome in outcomes:
             self.counters[outcome.what] += 1
-        return done
+        if taking.conflicts:
+            self.counters["conflict"] += taking.conflicts
+            log.error("front: rows=%d came again with other contents; see table conflict", taking.conflicts)
+        return outcomes
 
     def answer(self, gateway: str, hello: Hello) -> Answer | None:
         """`answers` for one."""
@@ -120,33 +126,29 @@ class Front:
         """
         now_ms = time_ns() // 1_000_000
         wait_s = self._crowd(now_ms, len(hellos))
-        with self.database.read() as connection:
-            if self.database.in_recovery(connection):
+        with self.database.read_cursor() as cursor:
+            if self.database.in_recovery(cursor):
                 return [None] * len(hellos)
-            ids = [self._gateway(connection, name) if _well_formed(hello) else None for name, hello in hellos]
-            new = [(i, h) for i, (_, h) in zip(ids, hellos, strict=True) if i is not None and self._is_news(connection, i, h)]
+            ids = [self._gateway(cursor, name) if _well_formed(hello) else None for name, hello in hellos]
+            new = [(i, h) for i, (_, h) in zip(ids, hellos, strict=True) if i is not None and self._is_news(cursor, i, h)]
         if new:
-            with self.database.write() as connection:
-                for gateway, hello in sorted(new, key=lambda item: item[0]):
-                    self._register(connection, gateway, hello)
-        with self.database.read() as connection:
-            incarnation = self.database.incarnation(connection)
-            return [
-                None
-                if i is None
-                else ledger.answer(
-                    hello,
-                    self._known(connection, i, [stream for stream, _, _ in hello.streams]),
-                    {},
-                    incarnation=incarnation,
-                    time_ms=now_ms,
-                    wait_s=wait_s,
-                )
-                for i, (_, hello) in zip(ids, hellos, strict=True)
-            ]
+            with self.database.write_cursor() as cursor:
+                for gateway_id, hello in sorted(new, key=lambda item: item[0]):
+                    self._register(cursor, gateway_id, hello)
+        with self.database.read_cursor() as cursor:
+            incarnation = self.database.incarnation(cursor)
+            answers: list[Answer | None] = []
+            for known_id, (_, hello) in zip(ids, hellos, strict=True):
+                if known_id is None:
+                    answers.append(None)
+                    continue
+                known = self._known(cursor, [(known_id, stream) for stream, _, _ in hello.streams])
+                sets = {stream: found for (_, stream), found in known.items()}
+                answers.append(ledger.answer(hello, sets, {}, incarnation=incarnation, time_ms=now_ms, wait_s=wait_s))
+            return answers
 
-    def _read(self, connection: Connection, at: int, message: Incoming) -> "_Message | Outcome":
-        gateway = self._gateway(connection, message.gateway)
+    def _read(self, cursor: Any, at: int, message: Incoming) -> "_Message | Outcome":
+        gateway = self._gateway(cursor, message.gateway)
         if gateway is None:
             return Outcome("refused", why=f"no gateway {message.gateway}")
         try:
@@ -157,49 +159,47 @@ class Front:
             return Outcome("refused", why=str(error))
         return _Message(at, gateway, header, message.payload, message.received_ms)
 
-    def _gateway(self, connection: Connection, name: str) -> int | None:
-        found = self._gateways.get(name)
-        if found is None:
-            ask = self.database.sql("SELECT id FROM gateway WHERE name = ?")
-            found = connection.exec_driver_sql(ask, (name,)).scalar()
+    def _gateway(self, cursor: Any, name: str) -> int | None:
+        known = self._gateways.get(name)
+        if known is None:
+            cursor.execute(self.database.sql("SELECT id FROM gateway WHERE name = ?"), (name,))
+            found = cursor.fetchone()
             if found is not None:
-                self._gateways[name] = found
-        return found
+                known = self._gateways[name] = found[0]
+        return known
 
-    def _acks(self, read: Sequence[_Message], outcomes: list[Outcome | None]) -> None:
-        """The acks, from what a new transaction sees: the committed tables."""
-        to_ack = [m for m in read if (o := outcomes[m.at]) and o.what in ("stored", "duplicate")]
+    def _acks(self, cursor: Any, read: Sequence[_Message], outcomes: list[Outcome]) -> None:
+        """The acks, from what the next transaction sees: the committed tables."""
+        to_ack = [m for m in read if outcomes[m.at].what in ("stored", "duplicate")]
         if not to_ack:
             return
-        known: dict[Stream, Known] = {}
-        with self.database.read() as connection:
-            incarnation = self.database.incarnation(connection)
-            for gateway in sorted({m.gateway for m in to_ack}):
-                streams = sorted({m.header.stream for m in to_ack if m.gateway == gateway})
-                found = self._known(connection, gateway, streams)
-                known.update({(gateway, stream): sets for stream, sets in found.items()})
+        incarnation = self.database.incarnation(cursor)
+        known = self._known(cursor, {(m.gateway, m.header.stream) for m in to_ack})
         for message in to_ack:
-            outcome = outcomes[message.at]
-            sets = known.get((message.gateway, message.header.stream), Known())
+            sets = known.get((message.gateway, message.header.stream), NOTHING)
             # A restore between the two transactions may have taken the rows away again: then there is no ack.
-            if outcome and sets.held.covers(message.header.lo, message.header.hi):
-                ack = ledger.ack(incarnation, message.header, sets)
-                outcomes[message.at] = msgspec.structs.replace(outcome, ack=ack)
+            if sets.held.covers(message.header.lo, message.header.hi):
+                outcomes[message.at] = Outcome(outcomes[message.at].what, ledger.ack(incarnation, message.header, sets))
 
-    def _known(self, connection: Connection, gateway: int, streams: Sequence[str]) -> dict[str, Known]:
+    def _known(self, cursor: Any, streams: Iterable[Stream]) -> dict[Stream, Known]:
         ask = self.database.sql("SELECT ranges, gone FROM held WHERE gateway = ? AND stream = ?")
-        rows = ((stream, connection.exec_driver_sql(ask, (gateway, stream)).first()) for stream in streams)
-        return {stream: Known(ranges(row[0]), ranges(row[1])) for stream, row in rows if row is not None}
+        known = {}
+        for stream in streams:
+            cursor.execute(ask, stream)
+            if found := cursor.fetchone():
+                known[stream] = Known(ranges(found[0]), ranges(found[1]))
+        return known
 
-    def _is_news(self, connection: Connection, gateway: int, hello: Hello) -> bool:
+    def _is_news(self, cursor: Any, gateway: int, hello: Hello) -> bool:
         ask = self.database.sql("SELECT seen_hi, card FROM held WHERE gateway = ? AND stream = ?")
         for stream, seen in _named(hello).items():
-            row = connection.exec_driver_sql(ask, (gateway, stream)).first()
-            if row is None or row[0] < seen or row[1] is None:
+            cursor.execute(ask, (gateway, stream))
+            found = cursor.fetchone()
+            if found is None or found[0] < seen or found[1] is None:
                 return True
         return False
 
-    def _register(self, connection: Connection, gateway: int, hello: Hello) -> None:
+    def _register(self, cursor: Any, gateway: int, hello: Hello) -> None:
         statement = self.database.sql(
             "INSERT INTO held (gateway, stream, card, previous, seen_hi) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (gateway, stream) DO UPDATE SET card = coalesce(held.card, excluded.card),"
@@ -208,7 +208,7 @@ class Front:
         )
         for stream, seen in sorted(_named(hello).items()):
             previous = as_json(hello.previous) if stream == hello.stream and hello.previous else None
-            connection.exec_driver_sql(statement, (gateway, stream, hello.card, previous, seen))
+            cursor.execute(statement, (gateway, stream, hello.card, previous, seen))
 
     def _crowd(self, now_ms: int, came: int) -> int:
         self._hellos.extend([now_ms] * came)
@@ -216,67 +216,55 @@ class Front:
             self._hellos.popleft()
         return ledger.wait_s(len(self._hellos))
 
-    def _count(self, taking: "_Taking") -> None:
-        if taking.conflicts:
-            self.counters["conflict"] += taking.conflicts
-            log.error("front: rows=%d came again with other contents; see table conflict", taking.conflicts)
-
 
 class _Taking:
     """One transaction of the front: the streams locked in sorted order, then messages one after another, then the writing."""
 
-    def __init__(self, database: Database, connection: Connection, streams: Sequence[Stream]) -> None:
+    def __init__(self, database: Database, cursor: Any, streams: Collection[Stream]) -> None:
         self.stored = 0
         self.conflicts = 0
         self._database = database
         self._sql = database.sql
-        self._connection = connection
-        self._held = _lock(database, connection, sorted(set(streams)))
+        self._cursor = cursor
+        self._held = _lock(database, cursor, sorted(streams)) if streams else {}
         self._next = 0
         self._batches: list[tuple[Any, ...]] = []
 
     def take(self, message: _Message) -> Outcome:
-        held = self._held.get((message.gateway, message.header.stream))
+        header, payload = message.header, message.payload
+        held = self._held.get((message.gateway, header.stream))
         if held is None:
-            return Outcome("busy", why="another bridge holds its stream")
-        admission = ledger.admit(message.header, held.known)
+            return _BUSY
+        admission = ledger.admit(header, held.known)
         if admission.overlap:
             self._compare(message, admission.overlap)
         if not admission.take:
-            return Outcome("duplicate")
-        self._batches.append(
-            (
-                self._draw(),
-                message.gateway,
-                message.header.stream,
-                message.header.lo,
-                message.header.n,
-                None if admission.whole else as_json(admission.take.pairs),
-                message.payload[:HEADER_BYTES],
-                message.payload[HEADER_BYTES:],
-                message.received_ms,
-            )
-        )
+            return _DUPLICATE
+        take = None if admission.whole else as_json(admission.take.pairs)
+        parts = (payload[:HEADER_BYTES], payload[HEADER_BYTES:])
+        row = (self._draw(), message.gateway, header.stream, header.lo, header.n, take, *parts, message.received_ms)
+        self._batches.append(row)
         held.known = admission.after
-        held.seen_hi = max(held.seen_hi, message.header.hi)
+        held.seen_hi = max(held.seen_hi, header.hi)
         held.changed = True
         self.stored += 1
-        return Outcome("stored")
+        return _STORED
 
     def finish(self) -> None:
         """Writes batches and sets, in the caller's transaction."""
         self._write_batches()
         changed = [(as_json(h.known.held.pairs), h.seen_hi, h.no) for h in self._held.values() if h.changed]
         if changed:
-            self._connection.exec_driver_sql(self._sql("UPDATE held SET ranges = ?, seen_hi = ? WHERE no = ?"), changed)
+            self._cursor.executemany(self._sql("UPDATE held SET ranges = ?, seen_hi = ? WHERE no = ?"), changed)
 
     def _draw(self) -> int:
         if not self._next:
             if self._database.dialect == "postgresql":
                 # A frozen bridge loses its locks after 10 s (idle_in_transaction_session_timeout).
-                self._connection.exec_driver_sql("SET LOCAL lock_timeout = '15s'")
-                self._connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ID_LOCK})")
-            self._next = int(self._connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM batch").scalar_one())
+                self._cursor.execute("SET LOCAL lock_timeout = '15s'")
+                self._cursor.execute(f"SELECT pg_advisory_xact_lock({ID_LOCK})")
+            self._cursor.execute("SELECT coalesce(max(id), 0) FROM batch")
+            self._next = int(self._cursor.fetchone()[0])
         self._next += 1
         return self._next
 
@@ -286,25 +274,26 @@ class _Taking:
                 "INSERT INTO batch (id, gateway, stream, lo, n, take, header, body, received_ms)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
             )
-            self._connection.exec_driver_sql(self._sql(statement), self._batches)
+            self._cursor.executemany(self._sql(statement), self._batches)
             self._batches = []
 
     def _compare(self, message: _Message, overlap: Ranges) -> None:
         """An overlap that is not the same message again is compared row by row; what differs goes to `conflict`."""
         self._write_batches()
         header = message.header
-        ask = "SELECT id, lo, n, header, take FROM batch WHERE gateway = ? AND stream = ? AND lo <= ? AND lo > ? AND lo + n > ?"
+        ask = "SELECT id, lo, n, take, header FROM batch WHERE gateway = ? AND stream = ? AND lo <= ? AND lo > ? AND lo + n > ?"
         where = (message.gateway, header.stream, header.hi, header.lo - (1 << 14), header.lo)
-        earlier = self._connection.exec_driver_sql(self._sql(ask), where).all()
-        if ledger.same_message(header, [(row.lo, row.n, body_crc(row.header)) for row in earlier]):
+        self._cursor.execute(self._sql(ask), where)
+        earlier = self._cursor.fetchall()
+        if ledger.same_message(header, [(lo, n, body_crc(head)) for _, lo, n, _, head in earlier]):
             return
         came = _checksums(message.payload, overlap)
-        for row in earlier:
-            mine = ranges(row.take) if row.take else Ranges.span(row.lo, row.lo + row.n - 1)
-            body = self._connection.exec_driver_sql(self._sql("SELECT body FROM batch WHERE id = ?"), (row.id,)).scalar_one()
-            held = _checksums(bytes(row.header) + bytes(body), overlap & mine)
+        for batch, lo, n, take, head in earlier:
+            mine = ranges(take) if take else Ranges.span(lo, lo + n - 1)
+            self._cursor.execute(self._sql("SELECT body FROM batch WHERE id = ?"), (batch,))
+            held = _checksums(bytes(head) + bytes(self._cursor.fetchone()[0]), overlap & mine)
             for found in ledger.conflicts(held, came):
-                self._note_conflict(message, found, row.id)
+                self._note_conflict(message, found, batch)
 
     def _note_conflict(self, message: _Message, found: ledger.Conflict, batch: int) -> None:
         statement = (
@@ -312,13 +301,14 @@ class _Taking:
             " ON CONFLICT (gateway, stream, seq, crc_came) DO NOTHING"
         )
         row = (message.gateway, message.header.stream, found.seq, batch, found.crc_held, found.crc_came)
-        self.conflicts += self._connection.exec_driver_sql(self._sql(statement), row).rowcount
+        self._cursor.execute(self._sql(statement), row)
+        self.conflicts += self._cursor.rowcount
 
 
-def _lock(database: Database, connection: Connection, streams: Sequence[Stream]) -> dict[Stream, _Held]:
+def _lock(database: Database, cursor: Any, streams: Sequence[Stream]) -> dict[Stream, _Held]:
     """The `held` rows of these streams, made where missing, locked to the commit; without those that stay locked too long."""
-    if not streams or database.dialect == "sqlite":
-        return {stream: _held_row(connection, stream) for stream in streams}
+    if database.dialect == "sqlite":
+        return {stream: _held_row(cursor, stream) for stream in streams}
     columns = ([gateway for gateway, _ in streams], [stream for _, stream in streams])
     wanted = "SELECT * FROM unnest(%s::bigint[], %s::text[])"
     ask = f"SELECT gateway, stream, no, ranges, gone, seen_hi FROM held WHERE (gateway, stream) IN ({wanted})"  # noqa: S608
@@ -328,25 +318,30 @@ def _lock(database: Database, connection: Connection, streams: Sequence[Stream])
     make = (
         f"INSERT INTO held (gateway, stream) {wanted} AS s (gateway, stream) WHERE {missing} ORDER BY 1, 2 ON CONFLICT DO NOTHING"
     )
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_S}s'")
+    cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_S}s'")
+    cursor.execute("SAVEPOINT locks")
     try:
-        with connection.begin_nested():
-            connection.exec_driver_sql(make, columns)
-            rows = connection.exec_driver_sql(ask, columns).all()
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
+        cursor.execute(make, columns)
+        cursor.execute(ask, columns)
+    except Exception as error:
+        if getattr(error, "sqlstate", None) != LOCK_NOT_AVAILABLE:
             raise
-        rows = connection.exec_driver_sql(f"{ask} SKIP LOCKED", columns).all()
-    return {(r.gateway, r.stream): _Held(r.no, Known(ranges(r.ranges), ranges(r.gone)), r.seen_hi) for r in rows}
+        cursor.execute("ROLLBACK TO locks")
+        cursor.execute(f"{ask} SKIP LOCKED", columns)
+    return {
+        (gateway, stream): _Held(no, Known(ranges(held), ranges(gone)), seen_hi)
+        for gateway, stream, no, held, gone, seen_hi in cursor.fetchall()
+    }
 
 
-def _held_row(connection: Connection, stream: Stream) -> _Held:
-    ask = "SELECT no, ranges, gone, seen_hi FROM held WHERE gateway = ? AND stream = ?"
-    row = connection.exec_driver_sql(ask, stream).first()
-    if row is None:
-        made = connection.exec_driver_sql("INSERT INTO held (gateway, stream) VALUES (?, ?) RETURNING no", stream).scalar_one()
-        return _Held(made, Known(), 0)
-    return _Held(row.no, Known(ranges(row.ranges), ranges(row.gone)), row.seen_hi)
+def _held_row(cursor: Any, stream: Stream) -> _Held:
+    cursor.execute("SELECT no, ranges, gone, seen_hi FROM held WHERE gateway = ? AND stream = ?", stream)
+    found = cursor.fetchone()
+    if found is None:
+        cursor.execute("INSERT INTO held (gateway, stream) VALUES (?, ?)", stream)
+        return _Held(cursor.lastrowid, NOTHING, 0)
+    no, held, gone, seen_hi = found
+    return _Held(no, Known(ranges(held), ranges(gone)), seen_hi)
 
 
 def _foreign_header(payload: bytes) -> Header:

@@ -211,7 +211,7 @@ from hub.database.engine import open_database
 from hub.front.log import Front, Incoming
 
 class Dies(Front):
-    def _acks(self, read, outcomes):
+    def _acks(self, *_):
         os.kill(os.getpid(), 9)
 
 Dies(open_database(sys.argv[1])).store([Incoming("demo-01", bytes.fromhex(sys.argv[2]), 1)])
