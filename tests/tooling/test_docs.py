@@ -10,7 +10,9 @@ import pytest
 
 from adapters.catalogue import Catalogue
 from adapters.profile import FrameWire, RegisterWire
-from edge.config import load
+from edge import config
+from edge.config import load, load_network
+from hub.settings import Settings
 from readings.parameters import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +98,47 @@ def test_the_first_sensor_of_the_readme_is_a_valid_configuration(tmp_path: Path)
     for text in (first, first + hub):
         file.write_text(text)
         assert load(file).gateway == "my-01"
+
+
+def test_the_examples_of_the_gateway_page_are_valid(tmp_path: Path) -> None:
+    gateway, network = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "gateway.md").read_text(), re.DOTALL)
+    (tmp_path / "gateway.yaml").write_text(gateway)
+    (tmp_path / "network.yaml").write_text(network)
+    assert len(load(tmp_path / "gateway.yaml").sensors) == 3
+    assert len(load_network(tmp_path / "network.yaml").sensors) == 2
+
+
+def test_every_key_of_a_configuration_is_described() -> None:
+    rows = " ".join(row[0] + row[1] for row in rows_of("docs/gateway.md"))
+    keys = [*config.TOP_KEYS, *config.NOT_YET, *config.SENSOR_KEYS]
+    assert [key for key in keys if f"`{key}`" not in rows and f"`{key}:" not in rows] == []
+
+
+def leaves(command: click.Command, words: str) -> list[str]:
+    """All commands below one, as they are typed."""
+    if not isinstance(command, click.Group):
+        return [words]
+    return [leaf for name, below in command.commands.items() for leaf in leaves(below, f"{words} {name}")]
+
+
+@pytest.mark.parametrize("page", ["gateway", "hub"])
+def test_every_command_is_described(page: str) -> None:
+    from edge.cli import harmattan_edge
+    from hub.cli import program
+
+    known = leaves(harmattan_edge, "harmattan-edge") if page == "gateway" else leaves(program, "harmattan-hub")
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    assert [command for command in known if f"`{command}" not in text] == []
+
+
+def test_every_setting_is_described_and_stands_in_the_example_with_its_default() -> None:
+    names = [name.upper() for name in Settings.model_fields]
+    text = (ROOT / "docs" / "hub.md").read_text()
+    assert [name for name in names if f"`{name}`" not in text] == []
+    given = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert set(given) == set(names)
+    made = Settings.model_validate({name.lower(): value for name, value in given.items() if value})
+    assert made == Settings.model_validate({})
 
 
 def device_table() -> str:
