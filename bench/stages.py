@@ -6,6 +6,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.measure import Figure, machine, side_by_side, write
 from bench.wire import CHANNELS, rows
 from edge.outbox import Outbox
 from edge.quality import Hints
+from hub.analytics.readings import Asked, Readings, Span
 from hub.database.engine import Database, open_database
 from hub.database.migrate import migrate
 from hub.followers.base import TableFollower
@@ -27,6 +29,7 @@ from hub.followers.samples import Samples
 from hub.front.decoded import Decoded
 from hub.front.log import Front, Incoming
 from hub.front.settle import Settle
+from hub.store.sql import SampleStore
 from readings.batch import encode
 from readings.row import event_row, schema_row
 from readings.sample import Channel, Moment, Sample, Schema
@@ -207,8 +210,8 @@ class FrontFloor:
 class FollowWork:
     """Batches of the front settled and stored as samples."""
 
-    def __init__(self, folder: Path) -> None:
-        database = fresh(folder, "follow.db")
+    def __init__(self, folder: Path, name: str = "follow.db") -> None:
+        database = self.database = fresh(folder, name)
         self.front, self.source = Front(database), messages("0" * 15 + "1")
         decoded = Decoded()
         self.steps = [Settle(database, decoded), TableFollower(database, Reader(database, decoded), Samples(database))]
@@ -252,6 +255,31 @@ class FollowFloor:
         self.db.execute("COMMIT")
 
 
+def readings_stage(folder: Path) -> Figure:
+    """A page of 1,000 rows as the readings route makes it; the floor reads the same table and joins texts."""
+    work = FollowWork(folder, "read.db")
+    work.prepare()
+    work()
+    pages = Readings(work.database, SampleStore(work.database))
+    asked = Asked(1, Span(0, 1 << 50), None, None, 1000, None)
+    db = sqlite3.connect(folder / "read.db")
+
+    def floor() -> None:
+        out = []
+        for time_ms, body in db.execute("SELECT time_ms, body FROM sample WHERE sensor = 1 ORDER BY time_ms LIMIT 1000"):
+            stamp = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+            out.append(f'["{stamp[:-6]}Z",{",1,".join(body[1:-1].split(","))},1]')
+        text = f'{{"fields":[],"rows":[{",".join(out)}]}}'.encode()
+        assert len(out) == 1000
+        assert text
+
+    def ours() -> None:
+        body, _ = pages.page(asked, None)
+        assert body
+
+    return side_by_side("readings route", ours, floor, values=1000 * CHANNELS, floor_is="one query, one text a row, joined")
+
+
 def front_stage(folder: Path) -> Figure:
     floor_is = "checksum, one row a message, one set, one durable commit for 10"
     return side_by_side(
@@ -275,6 +303,7 @@ def main() -> None:
             front_stage(folder),
             follow_stage(folder),
         ]
+        figures.append(readings_stage(folder))
     lines = ["| stage | us per value | floor | ratio | the floor is |", "|---|---|---|---|---|"]
     lines += [f"| {f.name} | {f.ours_us:.3f} | {f.floor_us:.3f} | {f.ratio:.2f} | {f.floor} |" for f in figures]
     total, floors = sum(f.ours_us for f in figures), sum(f.floor_us for f in figures)
