@@ -1,7 +1,7 @@
 """`harmattan-hub`, the hub and its fleet from a shell: words in; an exit code and, if need be, one line of why out."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import time
@@ -102,8 +102,12 @@ def rebuild(follower: str) -> None:
     from hub.followers.runner import rebuild as rebuild_follower
 
     with _database() as (_, database):
-        rebuild_follower(database, follower)
-        click.echo(f"{follower}: rebuilt")
+        entries = rebuild_follower(database, follower, _progress(follower) if sys.stderr.isatty() else None)
+        click.echo(
+            f"{follower}: rebuilt from {entries} entries"
+            if entries
+            else f"{follower}: nothing to read yet, or the running hub does it"
+        )
 
 
 @program.command()
@@ -229,6 +233,13 @@ def _database() -> Iterator[tuple[Settings, "Database"]]:
         yield settings, database
     finally:
         database.close()
+
+
+def _progress(name: str) -> Callable[[int, int], None]:
+    def show(done: int, of: int) -> None:
+        click.echo(f"\r{name}: {done} of {of}\x1b[K" + ("\n" if done >= of else ""), nl=False, err=True)
+
+    return show
 
 
 def _url(settings: Settings) -> str:

@@ -42,6 +42,7 @@ INVALID = Kind(
     "The request has a value that cannot be used",
     "`errors` names each value, where it stood, and what is allowed. Times need an offset: 2026-11-24T22:00:00Z.",
 )
+NO_HTTP = Kind("bad-request", 400, "This is no HTTP request", "Speak HTTP/1.1 here; behind TLS, use https.")
 NO_TOKEN = Kind(
     "unauthorized",
     401,
@@ -94,7 +95,7 @@ UNAVAILABLE = Kind(
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        *(NOT_FOUND, METHOD, INVALID, NO_TOKEN, FORBIDDEN),
+        *(NOT_FOUND, METHOD, NO_HTTP, INVALID, NO_TOKEN, FORBIDDEN),
         *(TOKEN_UNKNOWN, TOKEN_CUT, TOKEN_USED, TOKEN_EXPIRED, TOKEN_REVOKED),
         *(TOO_SLOW, TOO_LARGE, MEDIA, INTERNAL, UNAVAILABLE),
     )

@@ -31,6 +31,7 @@ HEARTBEAT_S = 15.0
 OLDEST_MS = 24 * 3600 * 1000
 LOOK_S = 1.0
 PLACES_KEPT_S = 10.0
+MOST_LISTENERS = 1000
 MOST_WAITING = 100
 """So many pieces may wait for a slow listener."""
 KEPT_ROWS = 10_000
@@ -109,6 +110,11 @@ class Live:
         self._database.bell.ring()
         for listener in self._listeners:
             listener.put(None)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further listener is taken."""
+        return len(self._listeners) >= MOST_LISTENERS
 
     async def events(
         self, caller: Caller | None, stations: frozenset[int] | None, last_id: str | None, heartbeat_s: float = HEARTBEAT_S

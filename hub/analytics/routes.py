@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from msgspec import Struct
 from sqlalchemy import select
 
+from hub import problems
 from hub.analytics.live import Live
 from hub.analytics.readings import Asked, Readings, Span
 from hub.answers import Json, described, link, moment, place, rfc3339, tagged
@@ -17,7 +18,7 @@ from hub.database.engine import Database
 from hub.database.tables import batch, cursor, ready
 from hub.fleet.routes import STATION, Cursor, Kept, known
 from hub.fleet.stations import Station, stations
-from hub.problems import invalid
+from hub.problems import Problem, invalid
 
 router = APIRouter(dependencies=[Depends(Allow(Policy.PUBLIC))])
 DAY_MS = 86_400_000
@@ -118,6 +119,8 @@ async def live(
     header: Annotated[str | None, Header(alias="Last-Event-ID", description="Goes on behind it, at most 24 h back.")] = None,
 ) -> Response:
     tail: Live = request.app.state.live
+    if tail.full:
+        raise Problem(problems.UNAVAILABLE, "too many listen already", headers={"Retry-After": "30"})
     events = tail.events(caller, _ids(stations), header if header is not None else last_event_id)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)

@@ -3,7 +3,8 @@
 One column for the time, then a value and its flag for each parameter.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -54,44 +55,39 @@ def layout(channels: Iterable[tuple[int, str, str]]) -> Layout:
 
 def rows_text(rows: Sequence[Stored], layout: Layout, worst_flag: int | None = None) -> str:
     """`[["2026-11-24T22:00:00.000Z",12.3,1],...]`; a value whose flag is over `worst_flag` is null, its flag stays."""
-    whole = {s for s, at in layout.places.items() if at == tuple(range(layout.widths[s]))}
-    clock = Clock()
-    texts = []
+    shapes, texts, day, date = dict[tuple[int, str | None], Shape](), [], -1, ""
     for _, time_ms, _, _, schema, body, flags, _ in rows:
-        if flags is None and schema in whole:
-            cells = body[1:-1].replace(",", ",1,") + ",1"
-        else:
-            cells = _cells(body, flags, layout.places.get(schema, ()), worst_flag, len(layout.columns))
-        texts.append(f'["{clock.text(time_ms)}",{cells}]')
+        shape = shapes.get((schema, flags))
+        if shape is None:
+            shape = shapes[schema, flags] = _shape(layout, schema, flags, worst_flag)
+        template, pick = shape
+        if time_ms // DAY_MS != day:
+            day = time_ms // DAY_MS
+            date = rfc3339(day * DAY_MS)[:11]
+        second, ms = divmod(time_ms, 1000)
+        cells = template % pick(body[1:-1].split(",")) if pick else template
+        texts.append(f'["{date}{_MINUTES[second // 60 % 1440]}{second % 60:02d}.{ms:03d}Z",{cells}]')
     return f"[{','.join(texts)}]"
 
 
-def _cells(body: str, flags: str | None, places: Sequence[int | None], worst_flag: int | None, columns: int) -> str:
-    values = body[1:-1].split(",")
-    marks = flags[1:-1].split(",") if flags else ["1"] * len(values)
-    if not places:
-        return ",".join([_ABSENT] * columns)
-    cells = []
-    for at in places:
+Shape = tuple[str, Callable[[list[str]], str | tuple[str, ...]] | None]
+"""How rows of one schema and one set of flags are written: a template, and which values of a body go into it (None: none)."""
+
+
+def _shape(layout: Layout, schema: int, flags: str | None, worst_flag: int | None) -> Shape:
+    """Flags repeat from row to row, so the text around the values is made once for many."""
+    marks = flags[1:-1].split(",") if flags else ["1"] * layout.widths.get(schema, 0)
+    cells: list[str] = []
+    picked: list[int] = []
+    for at in layout.places.get(schema) or [None] * len(layout.columns):
         if at is None:
             cells.append(_ABSENT)
         elif worst_flag is not None and int(marks[at]) > worst_flag:
             cells.append(f"null,{marks[at]}")
         else:
-            cells.append(f"{values[at]},{marks[at]}")
-    return ",".join(cells)
-
-
-class Clock:
-    """Unix [ms] as RFC 3339, the text of a day made once."""
-
-    def __init__(self) -> None:
-        self._day = -1
-        self._text = ""
-
-    def text(self, unix_ms: int) -> str:
-        day, rest = divmod(unix_ms, DAY_MS)
-        if day != self._day:
-            self._day, self._text = day, rfc3339(day * DAY_MS)[:11]
-        minute, ms = divmod(rest, 60_000)
-        return f"{self._text}{_MINUTES[minute]}{ms // 1000:02d}.{ms % 1000:03d}Z"
+            cells.append(f"%s,{marks[at]}")
+            picked.append(at)
+    template = ",".join(cells)
+    if len(picked) > 1 and picked == list(range(layout.widths[schema])):
+        return template, tuple
+    return template, itemgetter(*picked) if picked else None

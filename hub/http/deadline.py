@@ -1,9 +1,12 @@
 """A connection in; a request's head, or the connection's end. uvicorn itself waits for ever for a head that never comes whole."""
 
 import asyncio
+import secrets
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from hub.problems import MEDIA_TYPE, NO_HTTP, Problem
 
 HEAD_S = 15.0
 """How long a connection may take from its first byte, or from being opened, to the end of a request's head."""
@@ -43,6 +46,16 @@ class Deadline(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP at all answers as a problem too."""
+        body = Problem(NO_HTTP, msg).body(secrets.token_hex(8))
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._stop_waiting()
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def _wait(self) -> None:
         self._head_bytes = 0

@@ -11,9 +11,12 @@ from hub import problems
 from hub.database.engine import DatabaseAway
 from hub.problems import MEDIA_TYPE, Kind, Problem
 
-BY_STATUS: Mapping[int, Kind] = {
-    kind.status: kind for kind in reversed(list(problems.KINDS.values())) if "enrolment" not in kind.name
-}
+_RAISED = (
+    *(problems.NOT_FOUND, problems.METHOD, problems.NO_TOKEN, problems.FORBIDDEN, problems.TOO_SLOW),
+    *(problems.TOO_LARGE, problems.MEDIA, problems.INTERNAL, problems.UNAVAILABLE),
+)
+BY_STATUS: Mapping[int, Kind] = {kind.status: kind for kind in _RAISED}
+"""What frameworks raise by its number; any other 4xx is an invalid request."""
 
 
 def install(app: FastAPI) -> None:

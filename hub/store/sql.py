@@ -59,7 +59,9 @@ class SampleStore:
             values = (sensor, max(from_ms, after[0]), to_ms, *after)
         ask = f"SELECT {columns} FROM sample WHERE {where} ORDER BY sensor, time_ms, stream_no, seq LIMIT ?"  # noqa: S608  # no input in it
         with self._database.read() as connection:
-            return [Stored(*row) for row in connection.exec_driver_sql(self._database.sql(ask), (*values, limit))]
+            found = connection.exec_driver_sql(self._database.sql(ask), (*values, limit))
+            # The driver's own tuples: SQLAlchemy's rows, made one by one, cost as much again as the query.
+            return list(map(Stored._make, found.cursor.fetchall()))
 
     def delete(self, connection: Connection, limit: int) -> bool:
         """Deletes some of all samples, and of those replaced; whether any are left. For a rebuild, in short transactions."""

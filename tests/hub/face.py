@@ -79,12 +79,13 @@ class Face:
 def open_face(
     template: Path, folder: Path, *, protocol: type[Deadline] = Deadline, body_s: float = BODY_S, **settings: Any
 ) -> Iterator[Face]:
-    """A running face over a copy of a migrated file."""
-    shutil.copy(template, folder / "hub.db")
+    """A running face over a copy of a migrated file, or over the database that `database_url` names."""
+    if "database_url" not in settings:
+        shutil.copy(template, folder / "hub.db")
     port = free_port()
     made = Settings(data_dir=folder, http_bind=("127.0.0.1", port), **settings)
     broker.write(made.broker, 1883)
-    database = open_database(made.database)
+    database = open_database(made.database, create="database_url" in settings)
     face = Face(made, database, port, body_s)
     with listening("HTTP_BIND", made.http_bind) as opened:
         server = Server(face.app, made, ending=face.app.state.live.close, protocol=protocol)

@@ -152,6 +152,13 @@ def test_a_body_that_comes_too_slowly_is_a_problem(migrated: Path, tmp_path: Pat
     assert b"/problems/request-timeout" in heard
 
 
+def test_what_is_no_http_is_a_problem(face: Face) -> None:
+    for noise in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"HELO hub\r\n\r\n"):
+        heard = until_closed(face, noise)
+        assert heard.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n")
+        assert b'"type":"/problems/bad-request"' in heard
+
+
 def test_a_nul_an_escape_or_a_flood_of_a_query_never_breaks_the_hub(face: Face) -> None:
     for query in (
         "name=%00",
