@@ -23,6 +23,7 @@ _INCARNATION = (
     "SELECT (SELECT value FROM meta WHERE key = 'marker'), (SELECT system_identifier FROM pg_control_system()),"
     " substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), pg_postmaster_start_time(), 'held'::regclass::oid::bigint"
 )
+_CHANNEL = "harmattan_log"
 BUSY_MS = 5000
 """How long a SQLite writer waits for another process."""
 
@@ -142,6 +143,29 @@ class Database:
         """A standby knows only what it was told so far: it must not answer a gateway."""
         return self.dialect == "postgresql" and bool(cursor.execute("SELECT pg_is_in_recovery()").fetchone()[0])
 
+    def tell(self, cursor: Any) -> None:
+        """In a transaction: its commit rings the bells of other processes (PostgreSQL; on SQLite they look once a second)."""
+        if self.dialect == "postgresql":
+            cursor.execute(f"NOTIFY {_CHANNEL}")
+
+    def hear(self, stop: threading.Event) -> None:
+        """Rings the bell of this process when another one commits, until `stop` is set. Returns at once on SQLite."""
+        if self.dialect == "sqlite":
+            return
+        import psycopg
+
+        url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        while not stop.is_set():
+            try:
+                with psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="harmattan-hub") as connection:
+                    connection.execute(f"LISTEN {_CHANNEL}")
+                    self.bell.ring()  # for what was committed before
+                    while not stop.is_set():
+                        for _ in connection.notifies(timeout=1.0, stop_after=1):
+                            self.bell.ring()
+            except psycopg.Error:
+                stop.wait(1.0)  # whoever waits for the bell looks once a second anyway
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -164,7 +188,8 @@ def make_engine(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
     """An Engine with this house's settings; `busy_ms` is how long SQLite waits for a lock. Nothing is connected yet."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": busy_ms / 1000, "isolation_level": None})
+        connect: dict[str, Any] = {"timeout": busy_ms / 1000, "isolation_level": None}
+        engine = create_engine(parsed, pool_size=8, max_overflow=40, pool_timeout=10, connect_args=connect)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -172,7 +197,7 @@ def make_engine(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
     options = "-c synchronous_commit=on -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
     parsed = parsed.set(drivername="postgresql+psycopg")
     connect = {"options": options, "connect_timeout": 5, "application_name": "harmattan-hub"}
-    return create_engine(parsed, pool_pre_ping=True, pool_timeout=10, connect_args=connect)
+    return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=12, pool_timeout=10, connect_args=connect)
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -104,6 +104,8 @@ class Front:
             for item in read:
                 outcomes[item.at] = taking.take(item)
             taking.finish()
+            if taking.stored:
+                self.database.tell(cursor)
             cursor.connection.commit()
             self._acks(cursor, read, outcomes)
         if taking.stored:

@@ -33,8 +33,8 @@ MAX_TIME_MS = 1 << 53
 MAX_CHANNELS = 256
 MAX_EXPONENT = 12
 BATCHES = 64
-ROWS = 20_000
-"""One transaction settles at most so many batches, and no further batch after so many rows."""
+ROWS = 8_000
+"""One transaction settles at most so many batches, and no further batch after so many rows; the pace of the other followers."""
 LOCAL_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 _POISON = (DataError, IntegrityError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
@@ -84,6 +84,7 @@ class Settle:
                     settling.batch(batch)
                 settling.finish()
                 cursor.move(connection, FOLLOWER, batches[-1].id)
+                self._database.tell(connection.connection.cursor())
         except BaseException:
             self._known = _Known()  # ids that were drawn in vain
             raise

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hub.front.log import Front, Incoming
 from readings.batch import encode, seal_header
 from readings.messages import Hello
 from tests.hub.field import START_MS, Gateway, content, enrol, store
+from tests.servers import wait_until
 
 
 @pytest.fixture
@@ -275,6 +277,34 @@ def test_a_stream_that_another_bridge_holds_is_left_out_and_the_others_are_store
     database.close()
 
 
+@pytest.mark.server
+def test_a_postgresql_that_cuts_its_sessions_is_away_for_a_moment(postgres: str, gateway: Gateway) -> None:
+    database, other = open_database(postgres, create=True), open_database(postgres)
+    enrol(database, "demo-01")
+    front = Front(database)
+    front.store([gateway.came(1, 4)])
+
+    def cut() -> None:
+        with other.write() as connection:
+            ask = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            connection.execute(text(f"{ask} AND pid <> pg_backend_pid()"))
+
+    cut()
+    assert front.store([gateway.came(5, 8)])[0].what == "stored", "a session that died while idle is noticed before its use"
+
+    def asks_after_the_cut() -> None:
+        with database.write_cursor() as cursor:
+            cut()
+            cursor.execute("SELECT 1")
+
+    with pytest.raises(DatabaseAway):
+        asks_after_the_cut()
+    assert front.store([gateway.came(5, 12)])[0].what == "stored"
+    assert held(database)[0] == "[[1,12]]"
+    database.close()
+    other.close()
+
+
 def test_a_locked_sqlite_file_keeps_the_message_unacked(tmp_path: Path, gateway: Gateway) -> None:
     url = f"sqlite:///{tmp_path / 'hub.db'}"
     database, other = open_database(url, create=True, busy_ms=50), open_database(url)
@@ -283,6 +313,22 @@ def test_a_locked_sqlite_file_keeps_the_message_unacked(tmp_path: Path, gateway:
     with other.write(), pytest.raises(DatabaseAway):
         front.store([gateway.came()])
     assert front.store([gateway.came()])[0].what == "stored"
+    database.close()
+    other.close()
+
+
+@pytest.mark.server
+def test_another_process_on_postgresql_hears_of_a_commit_at_once(postgres: str, gateway: Gateway) -> None:
+    database, other = open_database(postgres, create=True), open_database(postgres)
+    enrol(database, "demo-01")
+    stop = threading.Event()
+    thread = threading.Thread(target=other.hear, args=(stop,))
+    thread.start()
+    wait_until(lambda: other.bell.rung == 1, "the first ring, which says that it listens")
+    Front(database).store([gateway.came()])
+    assert other.bell.wait(1, 20) == 2
+    stop.set()
+    thread.join()
     database.close()
     other.close()
 
