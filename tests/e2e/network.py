@@ -166,7 +166,8 @@ class Network:
         """A gateway, enrolled as an operator and a technician do it."""
         gateway = Gateway(self.folder / name, name, sensors, mqtt=self.env["MQTT_URL"], extra=extra)
         token = json.loads(self.ask_hub("gateway", "enrol", name, "--json"))["token"]
-        subprocess.run([EDGE, "enrol", self.url, token, "--out", str(gateway.credential)], check=True, timeout=30)
+        enrol = [EDGE, "enrol", self.url, token, "--out", str(gateway.credential)]
+        subprocess.run(enrol, check=True, timeout=30, capture_output=True)
         self.broker.reload()
         self.gateways.append(gateway)
         if start:
