@@ -53,12 +53,13 @@ class Child:
         """The exit code when it has ended."""
         return self._process.poll() if self._process else None
 
-    def tend(self) -> bool:
-        """Starts it again when it has ended; whether it did."""
-        if self.died() is None or time.monotonic() - self._started < AGAIN_S:
-            return False
+    def tend(self) -> int | None:
+        """Starts it again when it has ended: the exit code that it ended with, None while all is well."""
+        code = self.died()
+        if code is None or time.monotonic() - self._started < AGAIN_S:
+            return None
         self.start()
-        return True
+        return code
 
     def wait_until(self, ready: Callable[[], bool], timeout_s: float, what: str) -> None:
         """Returns when `ready` says so. Raises Ended when the child ends before, or does not get there in time."""
@@ -108,9 +109,9 @@ class Children:
     def pids(self) -> dict[str, int]:
         return {name: child.pid for name, child in self._all.items() if child.pid is not None}
 
-    def tend(self) -> list[str]:
-        """The names of those that had died and run again now."""
-        return [name for name, child in self._all.items() if child.tend()]
+    def tend(self) -> dict[str, int]:
+        """Those that had died and run again now, with the exit code of each (negative: the signal)."""
+        return {name: code for name, child in self._all.items() if (code := child.tend()) is not None}
 
     def stop(self, within_s: float = STOP_S) -> None:
         """TERM for all, those first that were started last; KILL for whoever is still there in the end."""

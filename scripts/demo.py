@@ -70,8 +70,8 @@ class Demo:
     def tend(self) -> None:
         """One round of watching: who died is started again, a changed passwords file is told to the broker."""
         again = self.children.tend()
-        for name in again:
-            say(f"{name} had ended and is started again")
+        for name, code in again.items():
+            say(f"{name} ended with {code} and is started again; what it said is in {self._log(name)}")
         self._tell_broker()
         if again:
             self.describe()

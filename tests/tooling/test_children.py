@@ -42,7 +42,7 @@ def test_a_killed_child_runs_again_within_two_seconds(children: Children, tmp_pa
     assert first is not None
     os.kill(first, signal.SIGKILL)
     killed = time.monotonic()
-    wait_until(lambda: children.tend() == ["one"], "the new start", timeout_s=2)
+    wait_until(lambda: children.tend() == {"one": -signal.SIGKILL}, "the new start", timeout_s=2)
     assert time.monotonic() - killed < 2
     assert children.pids()["one"] != first
 

@@ -148,7 +148,7 @@ def test_once_prints_a_table_and_leaves_nobody_and_the_second_time_is_quick(tmp_
 
 
 @pytest.mark.server
-def test_whoever_is_killed_comes_back_and_a_killed_demo_leaves_nobody(tmp_path: Path) -> None:
+def test_whoever_is_killed_comes_back_and_a_killed_demo_leaves_nobody_and_nothing_in_the_way(tmp_path: Path) -> None:
     with running(tmp_path) as network:
         before = network.told["pids"]
         assert set(before) == {"hub", "broker", "simulate", *(f"demo-{number:02}" for number in range(1, 7))}
@@ -163,6 +163,8 @@ def test_whoever_is_killed_comes_back_and_a_killed_demo_leaves_nobody(tmp_path: 
         network.process.kill()
         network.process.wait()
         wait_until(lambda: processes_of(tmp_path) == [], "the end of all children", timeout_s=5)
+    again = demo("--once", "--dir", str(tmp_path), "--port", "0")
+    assert again.returncode == 0, again.stderr
 
 
 def answers(network: Running) -> bool:
