@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from readings.errors import Retry, Stop
@@ -25,6 +25,10 @@ FORMAT = "1"
 BUSY_S = 1.0
 QUOTA_CERTAIN_BYTES = 1 << 20
 """With this much room on the disk it was the quota that SQLite ran into."""
+SLACK_PAGES = 64
+"""Beyond the quota, for the transaction that makes room: moving rows may take a page before it frees one."""
+RESERVE_BYTES = 1 << 20
+"""Room for the transaction that makes room on a full disk, where SQLite cannot even delete; less on a small disk."""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -36,6 +40,12 @@ _TABLES = (
 
 class Refused(Retry):
     """The disk takes no commit now (full, read-only, locked). The ring is kept; try again at the next flush."""
+
+
+class Full(Refused):
+    """There is no room: the quota is used up (`quota`), or the disk is. Rows may have to leave."""
+
+    quota = True
 
 
 class StorageFailed(Retry):
@@ -78,7 +88,7 @@ def set_up(db: sqlite3.Connection, quota_bytes: int) -> None:
     db.execute("PRAGMA wal_autocheckpoint = 0").fetchone()
     db.execute("PRAGMA journal_size_limit = 4194304").fetchone()
     db.execute("PRAGMA cache_size = -1024")
-    db.execute(f"PRAGMA max_page_count = {max(16, quota_bytes // PAGE_BYTES)}").fetchone()
+    limit_pages(db, quota_bytes)
     if db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'stream', 'row')").fetchone()[0] == 3:
         return
     db.execute("BEGIN IMMEDIATE")
@@ -87,6 +97,11 @@ def set_up(db: sqlite3.Connection, quota_bytes: int) -> None:
     card = f"{secrets.randbits(63):016x}"
     db.executemany("INSERT OR IGNORE INTO meta(key, value) VALUES (?, ?)", [("format", FORMAT), ("card", card)])
     db.execute("COMMIT")
+
+
+def limit_pages(db: sqlite3.Connection, quota_bytes: int, *, slack: int = 0) -> None:
+    """The quota; SQLite never sets it below the file's size."""
+    db.execute(f"PRAGMA max_page_count = {max(16, quota_bytes // PAGE_BYTES) + slack}").fetchone()
 
 
 @contextmanager
@@ -109,7 +124,11 @@ def _trouble(error: sqlite3.Error, path: Path) -> Exception:
     if base == sqlite3.SQLITE_IOERR and (code in _SYNC_ERRORS or not _takes_no_writes(path)):
         return StorageFailed(f"{error} ({error.sqlite_errorname})", what=what, hint="look at the card and at dmesg")
     if base == sqlite3.SQLITE_FULL and _free_bytes(path) > QUOTA_CERTAIN_BYTES:
-        return Refused("the quota is used up", what=what, hint="raise store.quota; eviction is not in this version")
+        return Full("the quota is used up", what=what, hint="raise store.quota, or mend the link: held rows make room")
+    if base == sqlite3.SQLITE_FULL or (base == sqlite3.SQLITE_IOERR and not _free_bytes(path)):
+        full = Full(str(error), what=what, hint=_HINTS[base])
+        full.quota = False
+        return full
     return Refused(str(error), what=what, hint=_HINTS[base]) if base in _HINTS else error
 
 
@@ -143,6 +162,26 @@ def _free_bytes(path: Path) -> int:
     except OSError:
         return 0
     return found.f_bavail * found.f_frsize
+
+
+def keep_reserve(path: Path, quota_bytes: int) -> None:
+    """Claims room on the disk in a file beside the outbox, while there is plenty."""
+    reserve = beside(path, ".reserve")
+    try:
+        found = os.statvfs(path.parent)
+        wanted = min(RESERVE_BYTES, quota_bytes // 32, found.f_blocks * found.f_frsize // 8) // 4096 * 4096
+        if reserve.exists() or wanted == 0 or found.f_bavail * found.f_frsize < 3 * wanted:
+            return
+        with reserve.open("wb") as out:
+            os.posix_fallocate(out.fileno(), 0, wanted)
+    except OSError as error:
+        log.warning("no reserve path=%s why=%r", reserve, error.strerror)
+
+
+def release_reserve(path: Path) -> None:
+    """Gives the room back, to be used by the transaction that deletes."""
+    with suppress(OSError):
+        beside(path, ".reserve").unlink(missing_ok=True)
 
 
 def take_lock(path: Path) -> int:

@@ -1,7 +1,8 @@
-"""Outbox: samples, schemas and events in; committed rows on the card, numbered in streams, out. Nothing is deleted yet.
+"""Outbox: samples, schemas and events in; committed rows on the card, numbered in streams, out.
 
 A row exists when its transaction has committed (SQLite, WAL, synchronous=FULL: 0 rows lost in 2,000 simulated power cuts, NORMAL
-lost some in 65 % of them). What is not yet a row waits in a RAM ring. One process writes (lock file); others may read.
+lost some in 65 % of them). What is not yet a row waits in a RAM ring. One process writes (lock file); others may read. Rows leave
+only when there is no room, as `edge.eviction` says, in the transaction that brings their tombstones.
 """
 
 import json
@@ -10,36 +11,57 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import msgspec
 from msgspec import Struct
 
+from edge import eviction
+from edge.book import SALVAGING, Book, Place, read_book
 from edge.card import (
     FORMAT,
     MAGIC,
+    SLACK_PAGES,
     Damaged,
+    Full,
     Refused,
     StorageFailed,
     beside,
     connect,
     connect_reading,
     inode,
+    keep_reserve,
+    limit_pages,
     move_aside,
     named,
     never_close,
+    release_reserve,
     set_up,
     take_lock,
 )
+from edge.eviction import Loss, May, Plan, Seen, Shelf
 from readings.batch import encode
 from readings.errors import Retry, Stop, Trouble
-from readings.row import BadRow, Row, canonical, crc, event_row, parse, sample_row, schema_of, schema_row
+from readings.ranges import Ranges
+from readings.row import (
+    BadRow,
+    Row,
+    anchor_row,
+    canonical,
+    crc,
+    event_row,
+    parse,
+    sample_row,
+    schema_of,
+    schema_row,
+    tombstone_row,
+)
 from readings.sample import Moment, Sample, Schema, rfc3339, unscale
 
-__all__ = ["Committed", "Damaged", "Event", "Exported", "Outbox", "Reader", "Refused", "StorageFailed", "export"]
+__all__ = ["Anchor", "Committed", "Damaged", "Event", "Exported", "Outbox", "Reader", "Refused", "StorageFailed", "export"]
 
 log = logging.getLogger("edge.outbox")
 
@@ -49,6 +71,12 @@ RING_ITEMS = 100_000
 """The ring's bound in items: 10 min of 160 samples a second."""
 CHECKPOINT_FRAMES = 1000
 EXPORT_STEP = 1000
+OLDER = 1 << 40
+"""Numbers of salvaged streams in the table `stream` are so much lower than in their old file."""
+WIDER = 8
+"""How often a step that made too little room is doubled before the commit is refused."""
+QUARANTINE_BYTES = 256 << 10
+"""Damaged rows are kept for a person in a file beside the outbox, up to so many."""
 
 _SPANS = (
     "SELECT id, name, (SELECT min(seq) FROM row WHERE stream = stream.id), (SELECT max(seq) FROM row WHERE stream = stream.id)"
@@ -65,13 +93,38 @@ class Event(Struct, frozen=True):
     sensor: str | None = None
 
 
+class Anchor(Struct, frozen=True):
+    """At `at` it was `wall_ms` Unix time, give or take `error_ms`, says the source: `gps`, `ntp` or `hub`."""
+
+    source: str
+    wall_ms: int
+    error_ms: int
+    at: Moment
+
+
 class Committed(Struct, frozen=True):
-    """Rows lo..hi of a stream are on the card. `urgent`: an alarm is among them, send at once."""
+    """Rows lo..hi of a stream are on the card. `gone`: rows that left it; `found`: rows of whole streams that were salvaged.
+
+    `urgent`: an alarm is among them, send at once.
+    """
 
     stream: str
     lo: int
     hi: int
     urgent: bool = False
+    gone: dict[str, Ranges] = {}
+    found: dict[str, Ranges] = {}
+
+
+class Rescued(Struct, frozen=True):
+    """A row of a damaged file with its identity. `order` sorts the file's streams; `previous` as in the table `stream`."""
+
+    stream: str
+    order: int
+    previous: str | None
+    seq: int
+    raw: bytes
+    crc: int
 
 
 class _Start(Struct, frozen=True):
@@ -85,7 +138,9 @@ class _Described(Struct, frozen=True):
     at: Moment
 
 
-_Item = Sample | Event | _Described | _Start
+_Item = Sample | Event | Anchor | _Described | _Start
+_Entry = tuple[int, bytes, int]
+"""seq, canonical bytes, crc."""
 
 
 class Reader:
@@ -100,9 +155,20 @@ class Reader:
     def card(self) -> str:
         return self._meta("card")
 
+    def book(self) -> Book:
+        """What is on the card, and what has left it."""
+        spans = [(name, lo, hi) for _, name, lo, hi in self._ask(_SPANS) if hi is not None]
+        return _booked(self.path, spans, dict(self._ask("SELECT key, value FROM meta")))
+
     def streams(self) -> list[tuple[str, int, int]]:
-        """(stream, lowest seq, highest seq), oldest first."""
-        return [(name, lo, hi) for _, name, lo, hi in self._ask(_SPANS) if hi is not None]
+        """(stream, lowest seq on the card, highest seq ever), oldest first."""
+        book = self.book()
+        return [(name, numbers.low or 1, book.ends[name]) for name, numbers in book.present.items()]
+
+    def away(self) -> dict[str, Ranges]:
+        """Numbers of these streams that have left the card."""
+        book = self.book()
+        return {name: book.absent[name].away for name in book.present if name in book.absent}
 
     def rows(self, stream: str, lo: int, hi: int) -> list[tuple[int, Row]]:
         """Rows lo..hi that are there and whose crc fits; others are counted in `damaged_rows`, never passed on as good."""
@@ -116,13 +182,8 @@ class Reader:
 
     def raw_rows(self, stream: str, lo: int, hi: int) -> list[tuple[int, bytes, int]]:
         """(seq, canonical bytes, crc) of rows lo..hi."""
-        found = self._ask(
-            "SELECT seq, raw, crc FROM row WHERE stream = (SELECT id FROM stream WHERE name = ?) AND seq BETWEEN ? AND ?"
-            " ORDER BY seq",
-            (stream, lo, hi),
-        )
         good = []
-        for entry in found:
+        for entry in self._raw(stream, lo, hi):
             if isinstance(entry[1], bytes) and crc(entry[1]) == entry[2]:
                 good.append(entry)
             else:
@@ -139,12 +200,12 @@ class Reader:
 
     def produced(self) -> int:
         """Rows that this card has committed so far."""
-        return sum(hi for _, _, hi in self.streams())
+        return self.book().produced()
 
     def size(self) -> tuple[int, int]:
         """(rows, bytes on the card)."""
         on_card = sum(part.stat().st_size for part in (self.path, beside(self.path, "-wal")) if part.exists())
-        return sum(hi - lo + 1 for _, lo, hi in self.streams()), on_card
+        return sum(map(len, self.book().present.values())), on_card
 
     def close(self) -> None:
         if self._db is not None:
@@ -160,6 +221,14 @@ class Reader:
     def _count_damaged(self, stream: str, seq: int, why: str) -> None:
         self.damaged_rows += 1
         log.error("row damaged path=%s stream=%s seq=%d why=%r", self.path, stream, seq, why)
+
+    def _raw(self, stream: str, lo: int, hi: int) -> list[tuple[int, Any, int]]:
+        """Rows as they are on the card, whatever their crc."""
+        return self._ask(
+            "SELECT seq, raw, crc FROM row WHERE stream = (SELECT id FROM stream WHERE name = ?) AND seq BETWEEN ? AND ?"
+            " ORDER BY seq",
+            (stream, lo, hi),
+        )
 
     def _meta(self, key: str) -> str:
         found = self._ask("SELECT value FROM meta WHERE key = ?", (key,))
@@ -180,17 +249,23 @@ class Outbox(Reader):
         self.quota_bytes = quota_bytes
         self.dropped = 0
         """Samples and events that fell out of the ring before they could become rows."""
+        self.may_leave: Callable[[], May] = May
+        """What may leave the card now; asked only when there is no room."""
         self._lock = lock
         self._inode, self._file = 0, -1
         self._card = ""
-        self._spans: dict[str, tuple[int, int]] = {}
+        self._book = Book()
+        self._salvaging: set[str] = set()
+        self._adopted: dict[str, tuple[Ranges, int]] = {}
+        self._mourned: list[Loss] = []
+        self._damaged: dict[str, Ranges] = {}
         self._previous: tuple[str, int] | None = None
         self._ring: list[tuple[float, _Item]] = []
         self._latest: Moment | None = None
         self._name = ""
         self._id: int | None = None
         self._end = 0
-        self._schemas: dict[str, int] = {}
+        self._schemas: dict[str, tuple[int, _Described]] = {}
         self._frames = 0
 
     @classmethod
@@ -237,6 +312,11 @@ class Outbox(Reader):
         """Items in the ring: not rows yet."""
         return len(self._ring)
 
+    @property
+    def salvaging(self) -> frozenset[str]:
+        """Streams that an earlier life began to salvage; nobody is told of them before `adopted`."""
+        return frozenset(self._salvaging)
+
     def begin(self, version: str, site: dict[str, Any], at: Moment, schemas: Sequence[Schema]) -> None:
         """Queue this start's first rows: the event `start`, then the schemas, in a new stream."""
         if self._id is not None:
@@ -248,7 +328,7 @@ class Outbox(Reader):
         now = time.monotonic()
         self._ring[:0] = [(now, item) for item in first]
 
-    def put(self, item: Sample | Schema | Event, at: Moment | None = None) -> None:
+    def put(self, item: Sample | Schema | Event | Anchor, at: Moment | None = None) -> None:
         """Add to the ring. A schema takes the time `at`, else that of the newest item."""
         if isinstance(item, Schema):
             moment = at or self._latest
@@ -263,41 +343,45 @@ class Outbox(Reader):
 
     def commit(self) -> Committed | None:
         """One transaction over all that waits. Raises Refused (nothing is lost but the ring's oldest), StorageFailed, Damaged."""
-        if not self._ring:
+        if not (self._ring or self._damaged or self._adopted):
             return None
         try:
             self._prepare()
+            burial = self._burial()
             entries, schemas = self._numbered()
-            self._write(entries)
+            written = self._write_with_room(entries, burial) if entries or burial or self._adopted else None
         except Refused:
-            self._trim(since=self._ring[-1][0] - RING_S)
+            if self._ring:
+                self._trim(since=self._ring[-1][0] - RING_S)
             raise
         self._ring.clear()
         self._schemas = schemas
-        if not entries:
-            return None
-        lo, self._end = self._end + 1, entries[-1][0]
-        self._spans[self._name] = (1, self._end)
-        self._checkpoint(sum(len(raw) for _, raw, _ in entries))
-        return Committed(self._name, lo, self._end)
+        if written is not None:
+            self._checkpoint(sum(len(raw) for _, raw, _ in entries))
+        return written
 
-    def streams(self) -> list[tuple[str, int, int]]:
-        return [(name, lo, hi) for name, (lo, hi) in self._spans.items()]
+    def book(self) -> Book:
+        return self._book
+
+    def anchor(self, boot: str) -> Place | None:
+        """(stream, seq) of the first time anchor of a boot."""
+        return self._book.anchors.get(boot)
 
     def end(self, stream: str) -> int:
-        return self._spans.get(stream, (0, 0))[1]
+        return self._book.ends.get(stream, 0)
 
     def renewed(self, why: str) -> "Outbox":
         """The damaged file is moved aside; a new one with a new card takes its place. The ring and the lock go along.
 
         A file that somebody put in the place of ours is opened, not moved. The caller begins anew: there is no stream yet.
+        What can be read of the file that was moved is for `edge.salvage`.
         """
         self.fail()
         aside = move_aside(self.path, file_too=self._inode in (0, inode(self.path)))
-        log.error("outbox damaged path=%s why=%r moved_to=%s rows=not_salvaged_in_this_version", self.path, why, aside)
+        log.error("outbox damaged path=%s why=%r moved_to=%s", self.path, why, aside)
         fresh = Outbox(self.path, quota_bytes=self.quota_bytes, lock=self._lock)
         self._lock = -1
-        fresh.dropped = self.dropped
+        fresh.dropped, fresh.may_leave = self.dropped, self.may_leave
         fresh._ring = [entry for entry in self._ring if isinstance(entry[1], Sample | Event)]
         try:
             fresh._prepare()
@@ -306,6 +390,41 @@ class Outbox(Reader):
         except Damaged as damaged:
             return fresh.renewed(damaged.why)
         return fresh
+
+    def adopt(self, rows: Sequence[Rescued]) -> None:
+        """Rows of a damaged file, in one transaction, under their own stream and number. Raises Refused.
+
+        Nobody is told of them before `adopted`: what the hub holds of a stream can be judged only when its end is known.
+        """
+        self._prepare()
+        db = self._db
+        assert db is not None  # noqa: S101  _prepare has just seen to it
+        with self._transaction() as db:
+            for name in dict.fromkeys(row.stream for row in rows):
+                self._make_stream(db, next(row for row in rows if row.stream == name))
+            db.executemany(
+                "INSERT OR IGNORE INTO row(stream, seq, raw, crc) VALUES ((SELECT id FROM stream WHERE name = ?), ?, ?, ?)",
+                [(row.stream, row.seq, row.raw, row.crc) for row in rows],
+            )
+        self._checkpoint(sum(len(row.raw) for row in rows))
+
+    def adopted(self, found: Mapping[str, Ranges], ends: Mapping[str, int], away: Mapping[str, Ranges]) -> None:
+        """All that could be read has been. Numbers up to the streams' ends that are missing get tombstones at the next commit.
+
+        `away`: numbers that had left the damaged file before, for a good reason. Streams without `found` are looked up.
+        """
+        for name in {*found, *self._salvaging}:
+            here = found.get(name) or Ranges.of(
+                seq for (seq,) in self._ask("SELECT seq FROM row WHERE stream = (SELECT id FROM stream WHERE name = ?)", (name,))
+            )
+            here |= self._book.present.get(name, Ranges())
+            if not here:
+                continue
+            end = max(here.high or 0, ends.get(name, 0), self._book.ends.get(name, 0))
+            self._adopted[name] = (here, end)
+            excused = away.get(name, Ranges()) | (self._book.absent[name].away if name in self._book.absent else Ranges())
+            if missing := Ranges.span(1, end) - here - excused:
+                self._mourned.append(Loss(name, missing, "damaged"))
 
     def close(self) -> None:
         if self._db is not None:
@@ -321,11 +440,22 @@ class Outbox(Reader):
             never_close(self._db)
             self._db = None
 
+    # ---- the file
+
     def _prepare(self) -> None:
         """Connect and read where the card stands, once. On a full disk this is retried with each commit."""
         if self._db is not None:
             self._still_ours()
             return
+        try:
+            self._connect()
+        except Full:
+            if not self.may_leave().drop:
+                raise
+            release_reserve(self.path)
+            self._connect()
+
+    def _connect(self) -> None:
         db = None
         try:
             with named(self.path):
@@ -342,6 +472,7 @@ class Outbox(Reader):
             raise
         self._db = db
         self._inode, self._file = inode(self.path), os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        keep_reserve(self.path, self.quota_bytes)
 
     def _still_ours(self) -> None:
         """SQLite writes happily into a file that was removed, or whose first page only its cache still knows. Raises Damaged.
@@ -364,14 +495,19 @@ class Outbox(Reader):
                 hint="run the version that wrote it, or give another store.path",
             )
         self._card = meta["card"]
-        self._spans = {name: (lo, hi) for _, name, lo, hi in db.execute(_SPANS) if hi is not None}
-        if self._spans:
-            last = next(reversed(self._spans))
-            self._previous = (last, self._spans[last][1])
+        self._salvaging = {key.removeprefix(SALVAGING) for key in meta if key.startswith(SALVAGING)}
+        spans = [(name, lo, hi) for _, name, lo, hi in db.execute(_SPANS) if hi is not None and name not in self._salvaging]
+        self._book = _booked(self.path, spans, meta)
+        if self._book.present:
+            last = next(reversed(list(self._book.present)))
+            self._previous = (last, self._book.ends[last])
 
-    def _numbered(self) -> tuple[list[tuple[int, bytes, int]], dict[str, int]]:
-        """The ring as rows with seq, canonical bytes and crc; and the schema in force afterwards."""
-        seq, schemas, out = self._end, dict(self._schemas), []
+    # ---- one commit
+
+    def _numbered(self) -> tuple[list[_Entry], dict[str, tuple[int, _Described]]]:
+        """The ring as rows with seq, canonical bytes and crc; and the schemas in force afterwards."""
+        seq, schemas = self._end, dict(self._schemas)
+        out: list[_Entry] = []
         for _, item in self._ring:
             try:
                 raw = canonical(self._row(item, schemas))
@@ -382,41 +518,198 @@ class Outbox(Reader):
                 continue
             seq += 1
             if isinstance(item, _Described):
-                schemas[item.schema.sensor] = seq
+                schemas[item.schema.sensor] = (seq, item)
             out.append((seq, raw, crc(raw)))
         return out, schemas
 
-    def _row(self, item: _Item, schemas: dict[str, int]) -> Row:
+    def _row(self, item: _Item, schemas: Mapping[str, tuple[int, _Described]]) -> Row:
         if isinstance(item, Sample):
             if item.sensor not in schemas:
                 raise BadRow("a sample before its schema", what=item.sensor)
-            return sample_row(item, schemas[item.sensor])
+            return sample_row(item, schemas[item.sensor][0])
         if isinstance(item, _Described):
             return schema_row(item.schema, item.at)
         if isinstance(item, Event):
             return event_row(item.name, item.content, item.at, item.sensor)
+        if isinstance(item, Anchor):
+            return anchor_row(item.source, item.wall_ms, item.error_ms, item.at)
         start = {"version": item.version, "site": item.site, "card": self._card, "previous": self._previous}
         return event_row("start", start, item.at)
 
-    def _write(self, entries: Sequence[tuple[int, bytes, int]]) -> None:
-        db, stream = self._db, self._id
-        assert db is not None  # noqa: S101  _prepare has just seen to it
-        if not entries:
+    def _write_with_room(self, entries: Sequence[_Entry], burial: Plan) -> Committed:
+        """Where there is no room, older rows leave in the same transaction, as far as they may. Raises Full."""
+        try:
+            return self._write(entries, burial)
+        except Full as full:
+            if not full.quota and self._checkpoint_now():  # the WAL's own room may do
+                with suppress(Full):
+                    return self._write(entries, burial)
+            return self._write_evicting(entries, burial, full)
+
+    def _write_evicting(self, entries: Sequence[_Entry], burial: Plan, full: Full) -> Committed:
+        may, shelf = self.may_leave(), self._shelf()
+        needed = sum(len(raw) for _, raw, _ in entries)
+        rows = eviction.step(self.quota_bytes, needed / max(1, len(entries)) + 20 if entries else 200, needed)
+        reason = "quota" if full.quota else "disk_full"
+        db = self._db
+        assert db is not None  # noqa: S101  what was read from it is on the shelf
+        for _ in range(WIDER):
+            plan = eviction.plan(shelf, may, rows, self._seen, reason=reason)
+            if not plan:
+                break
+            release_reserve(self.path) if not full.quota else None
+            try:
+                limit_pages(db, self.quota_bytes, slack=SLACK_PAGES)
+                done = self._write(entries, eviction.together(burial, plan))
+            except Full as again:
+                full, rows = again, 2 * rows
+                continue
+            finally:
+                limit_pages(db, self.quota_bytes)
+            lost = sum(len(loss.ranges) for loss in plan.losses)
+            log.log(logging.WARNING if lost else logging.INFO, "rows left the card count=%d lost=%d", _rows(plan), lost)
+            return done
+        raise full
+
+    def _write(self, entries: Sequence[_Entry], plan: Plan) -> Committed:
+        """New rows, the plan's tombstones, deletions and what `meta` says of them: all or nothing."""
+        at = self._latest
+        assert at is not None  # noqa: S101  `begin` has set it
+        end = entries[-1][0] if entries else self._end
+        tombs = [canonical(tombstone_row(loss.content(), at)) for loss in plan.losses]
+        written = [*entries, *((end + n, raw, crc(raw)) for n, raw in enumerate(tombs, 1))]
+        hi = end + len(tombs)
+        before = self._book
+        for name, (here, last) in reversed(self._adopted.items()):
+            before = before.with_older(name, here, last)
+        after = before.after(plan, stream=self._name, hi=hi, anchors=self._anchors(entries), damaged=self._damaged_in(plan))
+        with self._transaction() as db:
+            stream = self._id if self._id is not None else self._new_stream(db)
+            for name, gone in plan.delete.items():
+                owner = db.execute("SELECT id FROM stream WHERE name = ?", (name,)).fetchone()[0]
+                db.executemany("DELETE FROM row WHERE stream = ? AND seq BETWEEN ? AND ?", [(owner, *pair) for pair in gone])
+            db.executemany("INSERT INTO row(stream, seq, raw, crc) VALUES (?, ?, ?, ?)", [(stream, *row) for row in written])
+            self._note(db, after)
+        lo, self._id, self._end, self._book = self._end + 1, stream, hi, after
+        found = {name: here for name, (here, _) in self._adopted.items()}
+        self._salvaging -= found.keys()
+        self._adopted, self._mourned, self._damaged = {}, [], {}
+        return Committed(self._name, lo, hi, gone=dict(plan.delete), found=found)
+
+    def _new_stream(self, db: sqlite3.Connection) -> int:
+        previous = json.dumps(self._previous) if self._previous else None
+        made = db.execute("INSERT INTO stream(name, previous) VALUES (?, ?)", (self._name, previous)).lastrowid
+        assert made is not None  # noqa: S101  an INSERT has just been done
+        return made
+
+    def _make_stream(self, db: sqlite3.Connection, row: Rescued) -> None:
+        """Salvaged streams stand before all others, in their old order."""
+        if db.execute("SELECT 1 FROM stream WHERE name = ?", (row.stream,)).fetchone():
             return
+        number = row.order - OLDER
+        while db.execute("SELECT 1 FROM stream WHERE id = ?", (number,)).fetchone():
+            number -= OLDER
+        db.execute("INSERT INTO stream(id, name, previous) VALUES (?, ?, ?)", (number, row.stream, row.previous))
+        db.execute("INSERT OR IGNORE INTO meta(key, value) VALUES (?, '')", (SALVAGING + row.stream,))
+        self._salvaging.add(row.stream)
+
+    def _note(self, db: sqlite3.Connection, after: Book) -> None:
+        """`meta` and `stream` follow the book; nothing is written where nothing has changed."""
+        for name in self._adopted:
+            db.execute("DELETE FROM meta WHERE key = ?", (SALVAGING + name,))
+        for name in self._book.present.keys() - after.present.keys():
+            db.execute("DELETE FROM stream WHERE name = ?", (name,))
+        if (self._book.absent, self._book.anchors, self._book.counts) == (after.absent, after.anchors, after.counts):
+            return
+        old, new = self._book.meta(), after.meta()
+        db.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in old.keys() - new.keys()])
+        changed = [(key, text) for key, text in new.items() if old.get(key) != text]
+        db.executemany("INSERT OR REPLACE INTO meta(key, value) VALUES (?, ?)", changed)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._db
+        assert db is not None  # noqa: S101  the caller has prepared it
         with named(self.path):
             try:
                 db.execute("BEGIN IMMEDIATE")
-                if stream is None:
-                    previous = json.dumps(self._previous) if self._previous else None
-                    stream = db.execute("INSERT INTO stream(name, previous) VALUES (?, ?)", (self._name, previous)).lastrowid
-                rows = [(stream, *entry) for entry in entries]
-                db.executemany("INSERT INTO row(stream, seq, raw, crc) VALUES (?, ?, ?, ?)", rows)
+                yield db
                 db.execute("COMMIT")
-            except sqlite3.Error:
+            except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-        self._id = stream
+
+    # ---- what leaves
+
+    def _shelf(self) -> Shelf:
+        """Streams with the boot that each was written in."""
+        boots = {}
+        for name, numbers in self._book.present.items():
+            row = self._seen(name, Ranges.span(numbers.low or 1, numbers.low or 1))
+            if row and row[0][1] is not None:
+                boots[name] = row[0][1].boot
+        if self._latest is not None:
+            boots[self._name] = self._latest.boot
+        return Shelf(
+            {**self._book.present, self._name: self._book.present.get(self._name, Ranges())}, self._name, boots, self._book.lost()
+        )
+
+    def _seen(self, stream: str, numbers: Ranges) -> list[Seen]:
+        """Rows for a decision: what cannot be read is None."""
+        out: list[Seen] = []
+        for lo, hi in numbers:
+            for seq, raw, check in self._raw(stream, lo, hi):
+                try:
+                    out.append((seq, parse(raw) if isinstance(raw, bytes) and crc(raw) == check else None))
+                except BadRow:
+                    out.append((seq, None))
+        return out
+
+    def _burial(self) -> Plan:
+        """Tombstones for rows that were found damaged and still are; what a salvage missed.
+
+        A schema in force that is damaged is written again, for the samples to come.
+        """
+        bad: dict[str, Ranges] = {}
+        for name, numbers in self._damaged.items():
+            here = numbers & self._book.present.get(name, Ranges())
+            bad[name] = Ranges.of(seq for seq, row in self._seen(name, here) if row is None)
+        self._damaged = {name: numbers for name, numbers in bad.items() if numbers}
+        self._quarantine()
+        lost = self._damaged.get(self._name, Ranges())
+        again = [item for seq, item in self._schemas.values() if seq in lost]
+        self._ring[:0] = [(time.monotonic(), item) for item in again]
+        plan = eviction.buried(self._shelf(), self._damaged) if self._damaged else Plan()
+        return eviction.together(plan, Plan({}, eviction.told(self._mourned)))
+
+    def _quarantine(self) -> None:
+        """Damaged rows as they are, for a person to look at."""
+        place = beside(self.path, ".quarantine")
+        with suppress(OSError):
+            if not self._damaged or (place.exists() and place.stat().st_size > QUARANTINE_BYTES):
+                return
+            with place.open("ab") as out:
+                for name, numbers in self._damaged.items():
+                    for seq, raw, check in (row for lo, hi in numbers for row in self._raw(name, lo, hi)):
+                        shown = raw.hex() if isinstance(raw, bytes) else repr(raw)
+                        out.write(msgspec.json.encode({"stream": name, "seq": seq, "crc": check, "raw": shown}) + b"\n")
+
+    def _count_damaged(self, stream: str, seq: int, why: str) -> None:
+        if seq not in self._damaged.get(stream, Ranges()):
+            super()._count_damaged(stream, seq, why)
+            self._damaged[stream] = self._damaged.get(stream, Ranges()) | Ranges.span(seq, seq)
+
+    def _damaged_in(self, plan: Plan) -> int:
+        return sum(len(numbers & plan.delete.get(name, Ranges())) for name, numbers in self._damaged.items())
+
+    def _anchors(self, entries: Sequence[_Entry]) -> dict[str, Place]:
+        """The first anchor of each boot among rows about to be written."""
+        out: dict[str, Place] = {}
+        for seq, raw, _ in entries:
+            if raw.startswith(b'["anchor"'):
+                out.setdefault(parse(raw).boot, (self._name, seq))
+        return out
 
     def _checkpoint(self, written: int) -> None:
         """Copy the WAL into the file now and then. Not SQLite's automatic one: that swallows a failed fsync.
@@ -424,14 +717,22 @@ class Outbox(Reader):
         Frames are estimated: a leaf is about 800 B of rows, and a commit touches 3 pages beside them.
         """
         self._frames += 3 + written // 800
-        if self._frames < CHECKPOINT_FRAMES or self._db is None:
-            return
+        if self._frames >= CHECKPOINT_FRAMES:
+            self._checkpoint_now()
+            keep_reserve(self.path, self.quota_bytes)
+
+    def _checkpoint_now(self) -> bool:
+        """Whether the card took it."""
+        if self._db is None:
+            return False
         self._frames = 0
         try:
             with named(self.path):
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except Refused as refused:
             log.warning("checkpoint refused path=%s why=%r", self.path, refused.why)
+            return False
+        return True
 
     def _trim(self, *, since: float = 0.0, keep: int | None = None) -> None:
         """Drop the oldest samples and events; start and schema rows stay, whatever the disk does."""
@@ -444,6 +745,18 @@ class Outbox(Reader):
             else:
                 kept.append((put_s, item))
         self._ring = kept
+
+
+def _rows(plan: Plan) -> int:
+    return sum(map(len, plan.delete.values()))
+
+
+def _booked(path: Path, spans: Sequence[tuple[str, int, int]], meta: Mapping[str, str]) -> Book:
+    """Raises Damaged where `meta` cannot be read."""
+    try:
+        return read_book(spans, meta)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Damaged(f"its meta cannot be read: {error}", what=str(path)) from error
 
 
 class Exported(Struct, frozen=True):
@@ -486,10 +799,9 @@ def export(
     with Outbox.read(path) as reader:
         try:
             with out.open("wb") if isinstance(out, Path) else nullcontext(out) as sink:
-                for stream, lo, hi in reader.streams():
+                for stream, numbers in reader.book().present.items():
                     write = _batches(reader, stream, sink) if raw else _lines(reader, stream, sink, canonical=canonical)
-                    for at in range(lo, hi + 1, EXPORT_STEP):
-                        upto = min(hi, at + EXPORT_STEP - 1)
+                    for at, upto in _steps(numbers):
                         done = write(at, upto)
                         rows += done
                         skipped += upto - at + 1 - done
@@ -499,6 +811,12 @@ def export(
                 f"not written: {error.strerror}", what=str(getattr(out, "name", out)), hint="name a file in a folder with room"
             ) from error
         return Exported(rows, skipped - reader.damaged_rows, reader.damaged_rows)
+
+
+def _steps(numbers: Ranges) -> Iterator[tuple[int, int]]:
+    for lo, hi in numbers:
+        for at in range(lo, hi + 1, EXPORT_STEP):
+            yield at, min(hi, at + EXPORT_STEP - 1)
 
 
 def _batches(reader: Reader, stream: str, sink: BinaryIO) -> Callable[[int, int], int]:

@@ -76,6 +76,17 @@ def event_row(event: str, content: dict[str, Any], at: Moment, sensor: str | Non
     return Row("event", sensor, None, at.boot, at.mono_ns, at.wall_ms, at.clock, {"event": event, **content}, None)
 
 
+def anchor_row(source: str, wall_ms: int, error_ms: int, at: Moment) -> Row:
+    """A time anchor: when the boot clock showed `at`, it was `wall_ms` Unix time, give or take `error_ms`, says the source."""
+    content = {"source": source, "wall_ms": wall_ms, "error_ms": error_ms}
+    return Row("anchor", None, None, at.boot, at.mono_ns, at.wall_ms, at.clock, content, None)
+
+
+def tombstone_row(content: dict[str, Any], at: Moment) -> Row:
+    """`{stream, ranges, n, t0, t1, reason}`: these numbers of a stream are lost, and nobody need wait for them."""
+    return Row("tombstone", None, None, at.boot, at.mono_ns, at.wall_ms, at.clock, content, None)
+
+
 def schema_of(row: Row) -> Schema:
     """The schema that a schema row carries. Raises BadRow."""
     try:
