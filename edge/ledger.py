@@ -7,7 +7,7 @@ first; again only after an answer, its time, or a gap. What the hub holds is kno
 deleted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +21,8 @@ RESEND_S = 10.0
 RESEND_RTTS = 8.0
 RESEND_MAX_S = 900.0
 PAGE = 100
+TIME_S = 10.0
+"""An answer tells the time if it came so soon after its hello."""
 MOST_ROWS = 4096
 """Rows considered for one message; what fits in its bytes is for the encoder to say."""
 
@@ -64,6 +66,13 @@ class Alarm(Struct, frozen=True):
     content: dict[str, int | str]
 
 
+class HubTime(Struct, frozen=True):
+    """When the hub's answer was heard its clock showed `wall_ms`, give or take half the round trip."""
+
+    wall_ms: int
+    error_ms: int
+
+
 Want = SayHello | SendRows
 
 
@@ -85,7 +94,11 @@ class Ledger:
         self.incarnation: str | None = None
         self.window = Window(1, 8192)
         self.rtt_s = 0.0
+        self.answered_once = False
+        """Whether the hub has answered in this life."""
+        self.hub_time: HubTime | None = None
         self._present: dict[str, Ranges] = {}
+        self._ends: dict[str, int] = {}
         self._held: dict[str, Ranges] = {}
         self._safe: dict[str, Ranges] = {}
         self._answered: set[str] = set()
@@ -107,10 +120,21 @@ class Ledger:
 
     # ---- what the card has
 
-    def opened(self, streams: Iterable[tuple[str, int, int]], produced: int) -> None:
-        """The streams that the card holds from earlier starts, oldest first."""
-        self._present = {name: Ranges.span(lo, hi) for name, lo, hi in streams}
+    def opened(self, streams: Iterable[tuple[str, int, int]], produced: int, away: Mapping[str, Ranges] | None = None) -> None:
+        """The streams that the card holds from earlier starts, oldest first, each to its end. `away`: numbers that have left."""
+        for name, lo, hi in streams:
+            self._present[name] = Ranges.span(lo, hi) - (away or {}).get(name, Ranges())
+            self._ends[name] = hi
         self.produced = produced
+
+    def found(self, streams: Mapping[str, tuple[Ranges, int]]) -> None:
+        """Rows of earlier streams were salvaged: they stand before all others. Each with the stream's end."""
+        self._present = {**{name: rows for name, (rows, _) in streams.items()}, **self._present}
+        for name, (rows, end) in streams.items():
+            self._present[name] |= rows
+            self._ends[name] = max(end, self._ends.get(name, 0))
+        if self._up and self._greeted:
+            self._hello_s, self._page = float("-inf"), 0
 
     def started(self, stream: str, previous: tuple[str, int] | None) -> None:
         """This start's first rows are committed: the stream has its name."""
@@ -123,18 +147,23 @@ class Ledger:
         """Rows of the current stream exist now."""
         assert self.stream is not None  # noqa: S101  # a row without a stream is a fault of the caller
         self._present[self.stream] |= Ranges.span(lo, hi)
+        self._ends[self.stream] = max(hi, self._ends.get(self.stream, 0))
         self.produced += hi - lo + 1
 
     def evicted(self, stream: str, gone: Ranges) -> None:
-        """Rows left the card; messages with them are rebuilt from what is still there."""
-        self._present[stream] -= gone
+        """Rows left the card; messages with them are rebuilt from what is still there, split at the holes."""
+        left = self._present[stream] = self._present.get(stream, Ranges()) - gone
+        if not left and stream != self.stream:
+            for known in (self._present, self._held, self._safe):
+                known.pop(stream, None)
+            self._answered.discard(stream)
         self._flights = [f for f in self._flights if f.stream != stream or not gone.between(f.lo, f.hi)]
 
     def flushed(self) -> None:
         """The flush interval is over: what was committed since the last one is now the newest, and due."""
         if self.stream is None:
             return
-        end = self._present[self.stream].high or 0
+        end = self._ends.get(self.stream, 0)
         self._newest = Ranges.span(self._due + 1, end)
         self._due = end
 
@@ -159,8 +188,11 @@ class Ledger:
         if self._asked is None or answer.nonce != self._asked[0]:
             return
         _, asked, asked_s = self._asked
-        self._asked, self._greeted = None, True
+        self._asked, self._greeted, self.answered_once = None, True, True
         self._heard(now_s - asked_s)
+        if now_s - asked_s <= TIME_S:
+            half_ms = round((now_s - asked_s) * 500)
+            self.hub_time = HubTime(answer.time + half_ms, half_ms + 1)
         changed = answer.incarnation != self.incarnation
         if changed:
             self._held.clear()
@@ -171,6 +203,8 @@ class Ledger:
         self.incarnation = answer.incarnation
         for stream in asked:
             held = Ranges(answer.held.get(stream, ()))
+            if stream not in self._present:  # it left the card meanwhile
+                continue
             self._held[stream] = self._checked(stream, held, "storage_lied")
             self._safe[stream] = Ranges(answer.safe.get(stream, ()))
             self._answered.add(stream)
@@ -178,8 +212,10 @@ class Ledger:
         self._drop_held_flights()
         self.window = answer.window
         self._backlog_s = now_s + answer.wait_s
-        self._page = 0 if changed and not first_page else self._page + PAGE
-        more = (changed and not first_page) or self._page < len(self._listing)
+        # A new incarnation also has to be asked about streams that were left out because an earlier one had them safe.
+        again = changed and (not first_page or any(s not in self._listing for s in self._others()))
+        self._page = 0 if again else self._page + PAGE
+        more = again or self._page < len(self._listing)
         self._hello_s = float("-inf") if more else now_s + HELLO_EVERY_S
         self._page = self._page if more else 0
         self._hello_pause_s = HELLO_RETRY_S
@@ -224,11 +260,16 @@ class Ledger:
         part = backlog if newest is None or (backlog is not None and self.window.messages == 1 and self._backlog_turn) else newest
         return None if part is None else self._message(*part)
 
-    def schema_first(self, rows: SendRows, schemas: Iterable[int]) -> SendRows:
-        """The same rows; or, of the schema rows that they are read by, those that must go before them.
+    def schema_first(self, rows: SendRows, schemas: Iterable[int], anchor: tuple[str, int] | None = None) -> SendRows:
+        """The same rows; or, of the anchor and the schema rows that they are read by, those that must go before them.
 
-        A schema row goes first if it is neither known to be held nor on its way, neighbours together.
+        One goes first if it is neither known to be held nor on its way; neighbours go together. `anchor`: (stream, seq) of the
+        time anchor of the rows' boot; it may stand in another stream, and is left out while that one was not answered.
         """
+        if anchor is not None and anchor[0] in self._answered and not (anchor[0] == rows.stream and anchor[1] >= rows.lo):
+            stream, seq = anchor
+            if seq in self._unsent(stream):
+                return self._message(stream, seq, seq, rows.newest)
         unsent = self._unsent(rows.stream)
         missing = sorted(seq for seq in set(schemas) if seq < rows.lo and seq in unsent)
         if not missing:
@@ -263,6 +304,10 @@ class Ledger:
         """Rows that every backup of the hub has: these, and only these, may leave the card."""
         return self._safe.get(stream, Ranges())
 
+    def all_safe(self) -> dict[str, Ranges]:
+        """`safe` of each stream on the card."""
+        return dict(self._safe)
+
     @property
     def online(self) -> bool:
         """Connected, and a hello of this connection was answered."""
@@ -279,9 +324,9 @@ class Ledger:
             return None
         if self._page == 0:
             self._listing = self._others()
-        page = self._listing[self._page : self._page + PAGE]
+        page = [s for s in self._listing[self._page : self._page + PAGE] if s in self._present]
         names = [*page, *([self.stream] if self.stream is not None else [])]
-        streams = [(s, self._present[s].low or 1, self._present[s].high or 0) for s in names]
+        streams = [(s, self._present[s].low or 1, self._ends.get(s, 0)) for s in names]
         nonce = self._nonce()
         self._asked = (nonce, tuple(names), now_s)
         self._hello_s = now_s + self._hello_pause_s
@@ -295,7 +340,7 @@ class Ledger:
 
     def _unsent(self, stream: str) -> Ranges:
         """Rows present, due, not known to be held and not on their way."""
-        rows = self._present[stream] - self._held.get(stream, Ranges())
+        rows = self._present.get(stream, Ranges()) - self._held.get(stream, Ranges())
         if stream == self.stream:
             rows &= Ranges.span(1, self._due)
         return rows - Ranges((f.lo, f.hi) for f in self._flights if f.stream == stream)
@@ -346,13 +391,13 @@ class Ledger:
 
     def _checked(self, stream: str, told: Ranges, alarm: str) -> Ranges:
         """Numbers beyond the stream's committed end are no numbers of ours: alarm, and leave them out."""
-        end = self._present[stream].high or 0 if stream in self._present else 0
+        end = self._ends.get(stream, 0)
         if (told.high or 0) <= end:
             return told
         if (alarm, stream) not in self._alarmed:
             self._alarmed.add((alarm, stream))
             self.alarms.append(Alarm(alarm, {"stream": stream, "end": end, "told": told.high or 0}))
-        return told & Ranges.span(1, end) if alarm == "storage_lied" else Ranges()
+        return told & Ranges.span(1, end)
 
     def _heard(self, took_s: float) -> None:
         self.rtt_s = took_s if self.rtt_s == 0 else 0.8 * self.rtt_s + 0.2 * took_s
