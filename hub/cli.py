@@ -102,7 +102,7 @@ def rebuild(follower: str) -> None:
     from hub.followers.runner import rebuild as rebuild_follower
 
     with _database() as (_, database):
-        entries = rebuild_follower(database, follower, _progress(follower) if sys.stderr.isatty() else None)
+        entries = rebuild_follower(database, follower, _progress(follower) if sys.stderr.isatty() else None, pickup_s=2.0)
         click.echo(
             f"{follower}: rebuilt from {entries} entries"
             if entries

@@ -113,37 +113,40 @@ def mark(database: Database, name: str) -> None:
         cursor.move(connection, name, cursor.MARKED)
 
 
-def rebuild(database: Database, name: str, progress: Progress | None = None) -> int:
-    """Wipes a follower's result and cursor and replays the log, here and now; returns how many entries it followed.
+def rebuild(database: Database, name: str, progress: Progress | None = None, *, pickup_s: float = 0.0) -> int:
+    """Wipes a follower's result and cursor and replays the log; returns how many entries that were.
 
-    The answer stays right when another process follows too: both take turns by the cursor. Raises Stop, DatabaseAway.
+    `pickup_s`: how long to wait for a running hub to take it up; none does: the work is done here and now. Should both work, they
+    take turns by the cursor. Raises Stop, DatabaseAway.
     """
     mark(database, name)
     if name == Telemetry.name:
-        return 0  # has no result of its own: the running hub publishes all sensors anew
+        return 0  # it has no result of its own: a hub publishes all sensors anew, now or when it starts
+    tell = progress or (lambda at, end: None)
+    deadline = time.monotonic() + pickup_s
+    while time.monotonic() < deadline:
+        if _at(database, name)[0] != cursor.MARKED:
+            return watch(database, name, tell)
+        time.sleep(0.05)
     reader = Reader(database, Decoded())
-    view = Samples(database) if name == Samples.name else LatestView(database)
-    follower = TableFollower(database, reader, view)
-    with database.read() as connection:
-        end = cursor.newest_ready(connection)
+    follower = TableFollower(database, reader, Samples(database) if name == Samples.name else LatestView(database))
     while follower.step():
-        with database.read() as connection:
-            at = cursor.position(connection, name)
-        if progress:
-            progress(max(0, at), end)
-        if at >= end:
-            break
-    return end
+        at, end = _at(database, name)
+        tell(max(0, at), end)
+    return _at(database, name)[1]
 
 
-def watch(database: Database, name: str, progress: Progress, *, every_s: float = 0.5) -> None:
-    """Reports how far a marked follower of another process is, until it has caught up with what the log holds now."""
-    with database.read() as connection:
-        end = cursor.newest_ready(connection)
+def watch(database: Database, name: str, progress: Progress, *, every_s: float = 0.5) -> int:
+    """Reports how far a marked follower of another process is, until it has caught up; returns how many entries that were."""
     while True:
-        with database.read() as connection:
-            at = cursor.position(connection, name)
+        at, end = _at(database, name)
         progress(max(0, at), end)
         if at >= end:
-            return
+            return end
         time.sleep(every_s)
+
+
+def _at(database: Database, name: str) -> tuple[int, int]:
+    """(a follower's position, the log's end)."""
+    with database.read() as connection:
+        return cursor.position(connection, name), cursor.newest_ready(connection)

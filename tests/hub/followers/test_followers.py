@@ -251,6 +251,21 @@ def test_a_marked_cursor_makes_the_running_follower_begin_again(hub: Hub, name: 
     assert seen[0][0] == seen[0][1]
 
 
+def test_a_running_hub_takes_up_a_rebuild_and_its_progress_is_told(sqlite_database: Database, tmp_path: Path) -> None:
+    hub = Hub(sqlite_database, tmp_path)
+    busy_life(hub)
+    before = content(hub.database, *RESULTS)
+    stop = threading.Event()
+    thread = threading.Thread(target=hub.followers.run, args=(stop,))
+    thread.start()
+    seen: list[tuple[int, int]] = []
+    assert rebuild(hub.database, "samples", lambda at, end: seen.append((at, end)), pickup_s=20)
+    stop.set()
+    thread.join()
+    assert seen[-1][0] == seen[-1][1] > 0
+    assert content(hub.database, *RESULTS) == before
+
+
 def test_a_rebuild_that_was_killed_goes_on_at_the_next_start(hub: Hub, tmp_path: Path) -> None:
     busy_life(hub)
     before = content(hub.database, *RESULTS)
