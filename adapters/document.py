@@ -63,6 +63,30 @@ class Node(Struct, frozen=True):
         return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value
 
 
+def merged(base: Node, own: Node, line: int) -> Node:
+    """`own` over `base`: mappings entry by entry, all else replaced; null takes an entry away. What is inherited is on `line`."""
+    if not isinstance(base.value, dict) or not isinstance(own.value, dict):
+        return own
+    value, lines = {}, {}
+    for key, node in base.value.items():
+        if key not in own.value:
+            value[key], lines[key] = _moved(node, line), line
+    for key, node in own.value.items():
+        if node.value is None and key in base.value:
+            continue
+        value[key] = merged(base.value[key], node, own.lines[key]) if key in base.value else node
+        lines[key] = own.lines[key]
+    ordered = [key for key in base.value if key in value] + [key for key in own.value if key in value and key not in base.value]
+    return Node({key: value[key] for key in ordered}, own.line, {key: lines[key] for key in ordered})
+
+
+def _moved(node: Node, line: int) -> Node:
+    """The same value, every entry of it on one line."""
+    if isinstance(node.value, dict):
+        return Node({key: _moved(entry, line) for key, entry in node.value.items()}, line, dict.fromkeys(node.value, line))
+    return Node([_moved(entry, line) for entry in node.value] if isinstance(node.value, list) else node.value, line)
+
+
 class Reader:
     """Reads one file and collects what is wrong with it; `done()` raises Mistakes if anything was."""
 
@@ -211,9 +235,17 @@ Hook = Callable[[type, Any], Any]
 
 
 def typed(reader: Reader, node: Node, shape: type[T], *, path: str = "", hook: Hook | None = None) -> T | None:
-    """A mapping as a Struct, entry by entry, so that each mistake has its own line. None when anything in it is wrong."""
+    """A mapping as a Struct, entry by entry, so that each mistake has its own line. None when anything in it is wrong.
+
+    What is no mapping stands for the one entry that a Struct names as its `shorthand`.
+    """
     before = len(reader.found)
-    made = entries(reader, node, shape, path=path, hook=hook)
+    short = getattr(shape, "shorthand", "")
+    if short and not isinstance(node.value, dict):
+        made = entries(reader, Node({short: node}, node.line, {short: node.line}), shape, path=path, hook=hook)
+        reader.found[before:] = [msgspec.structs.replace(mistake, key=path) for mistake in reader.found[before:]]
+    else:
+        made = entries(reader, node, shape, path=path, hook=hook)
     return shape(**made) if len(reader.found) == before else None
 
 
@@ -244,6 +276,14 @@ def entries(reader: Reader, node: Node, shape: type[Struct], *, path: str = "", 
 
 def _entry(reader: Reader, node: Node, wanted: Any, path: str, hook: Hook | None) -> Any:
     inner = _structs(wanted)
+    if get_origin(wanted) is tuple and get_args(wanted)[-1:] == (Ellipsis,):
+        items = node.value if isinstance(node.value, list) else [node]  # a list of one may stand without its brackets
+        many = isinstance(node.value, list) and bool(inner)
+        if inner:
+            paths = [f"{path}[{at}]" if many else path for at in range(len(items))]
+            made = [_entry(reader, item, inner[0], where, hook) for item, where in zip(items, paths, strict=True)]
+            return None if None in made else tuple(made)
+        node = node if isinstance(node.value, (list, dict)) or node.value is None else Node([node], node.line)
     if isinstance(node.value, dict) and len(inner) > 1:
         return _tagged(reader, node, inner, path, hook)
     if inner and get_origin(wanted) is not dict and (node.value is not None or type(None) not in get_args(wanted)):
@@ -253,8 +293,8 @@ def _entry(reader: Reader, node: Node, wanted: Any, path: str, hook: Hook | None
         if get_origin(names) is Literal:
             for key in node.value.keys() - set(get_args(names)):
                 reader.wrong(node.lines[key], _join(path, key), "an unknown key", _allowed(names))
-        made = {key: _entry(reader, entry, kind, _join(path, key), hook) for key, entry in node.value.items()}
-        return {key: value for key, value in made.items() if value is not None}
+        by_key = {key: _entry(reader, entry, kind, _join(path, key), hook) for key, entry in node.value.items()}
+        return {key: value for key, value in by_key.items() if value is not None}
     try:
         return msgspec.convert(node.plain(), wanted, dec_hook=hook)
     except msgspec.ValidationError as error:

@@ -2,33 +2,56 @@
 
 A profile says how one device speaks, as data only: closed lists of grammars, checksums, types, units; no expressions. Its id is
 `<maker>.<model>`, its file `<maker>/<model>.yaml`. The keys of the file are the names of the Structs' fields below.
+
+One language for all grammars; a grammar adds keys to its own wire Struct and reads the shared ones:
+- `at` is where a thing stands, in `fields`, `states` and `status` alike: byte offset, register, column, JSON path.
+- `states` are answers that are whole and hold no reading; `status` are bits and words beside a reading that mark it.
+- A device that gives several kinds of answer has `messages`: each with the wire keys that differ and its own fields. Its samples
+  have the channels of all of them; what an answer does not hold is missing in it.
+- A field's name is a parameter of readings/parameters.yaml, or `<group>.<parameter>` where one box has several instruments
+  (`bme280.temperature`): the group is a word of its own, the parameter decides unit and range. Channels of one instrument are
+  parameters by themselves (`pm2_5_a`, `pm2_5_cf1_s2`).
+- A device that depends on firmware, board or setting has one file per variant: `extends` the common one, says what differs, and
+  `when` it is the right one. Mappings are merged, everything else is replaced, null takes an entry away.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from adapters.document import Node, Reader, entries
-from readings.errors import Drop, Retry
+from adapters.document import Node, Reader, entries, merged
+from readings.errors import Drop, Retry, Stop
 from readings.parameters import PARAMETERS
 from readings.units import CONVERSIONS, UNITS, Linear, linear, spelled
 
 PROFILE_ID = re.compile(r"[a-z0-9][a-z0-9-]*\.[a-z0-9][a-z0-9-]*")
-TEXTS = ("firmware", "model", "serial")
+TEXTS = ("firmware", "model", "serial", "device_info", "block")
 """Names a field of `type: text` may have: metadata, never a reading."""
+TIMES = ("timestamp", "timestamp_local", "device_clock_local", "period_start", "period_end", "weather_timestamp")
+"""Names a field of `type: time` may have; its text is RFC 3339, without an offset where the device knows none."""
+MAX_EXTENDS = 4
+FLOATING = ("f32", "f64", "number")
+"""Types whose own step nobody knows: the file says it."""
 WIRE_UNITS = UNITS | {wire for wire, _ in CONVERSIONS}
 Span = tuple[float, float]
 Order = Literal["big", "little"]
 Words = Literal["high_first", "low_first"]
-Type = Literal["u8", "s8", "u16", "s16", "u32", "s32", "f32", "number", "text"]
-SIZES: Mapping[str, int] = {"u8": 1, "s8": 1, "u16": 2, "s16": 2, "u32": 4, "s32": 4, "f32": 4}
-"""Bytes of each binary type; `number` and `text` stand in JSON only."""
+Type = Literal["u8", "s8", "u16", "s16", "u24", "s24", "u32", "s32", "u64", "s64", "f32", "f64", "number", "text", "time"]
+# fmt: off
+SIZES: Mapping[str, int] = {
+    "u8": 1, "s8": 1, "u16": 2, "s16": 2, "u24": 3, "s24": 3, "u32": 4, "s32": 4, "u64": 8, "s64": 8, "f32": 4, "f64": 8,
+}
+# fmt: on
+"""Bytes of each binary type; `number` stands in text and JSON, `text` and `time` give no number."""
+Builtin = Literal["packed_clock", "nmea_degrees"]
+"""Named decoders, the only escape: EPEver's clock (mm:ss, dd:hh, yy:MM in three registers), NMEA's ddmm.mmmm with N, S, E, W."""
 Checksum = Literal["sum16", "sum8", "twos8", "inv8", "xor8", "crc16_modbus"]
 Count = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -37,6 +60,37 @@ class Hex(bytes):
     """Bytes written as `42 4d 00 1c`."""
 
     allowed = "bytes as pairs of hex digits: 42 4d 00 1c"
+
+
+class Command(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is sent to the device: bytes (`send`) or characters (`text`), and what it answers to them.
+
+    `expect`, `expect_text`: must stand in the answer within `timeout_s` [s], else the device did not obey; `refused`: an answer
+    that says no. Afterwards the device is left alone for `pause_s` [s]. In grammar registers `send` is the request without unit
+    and checksum. Written short: `ask: 42 4d e2 00 00 01 71`; several, sent one after the other: a list.
+    """
+
+    shorthand: ClassVar[str] = "send"
+    send: Hex = Hex()
+    text: str = ""
+    expect: Hex = Hex()
+    expect_text: str = ""
+    refused: Hex = Hex()
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    pause_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
+
+    @property
+    def data(self) -> bytes:
+        """The bytes to send."""
+        return bytes(self.send) or self.text.encode("latin-1", "replace")
+
+    @property
+    def answer(self) -> bytes:
+        """What its answer must hold; empty: nothing is waited for."""
+        return bytes(self.expect) or self.expect_text.encode("latin-1", "replace")
+
+
+Commands = tuple[Command, ...]
 
 
 class Link(Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +162,9 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     """One number (or text) of an answer. In a file, step, precision, range and effective are in `unit`, the unit on the wire.
 
     value = raw * scale + offset, in `unit`. `step`: the wire's own step of a JSON number; `precision`: what the maker states for
-    a float; one of the two for types that do not imply it. A loaded Profile's `range` and `effective` are in the canonical unit.
+    a float; one of the two for types that do not imply it. `bits`: [lowest, highest] of a whole number, the others mean something
+    else. `size`: bytes of a text (registers: words); without it a text goes on to a zero byte or its answer's end.
+    A loaded Profile's `range` and `effective` are in the canonical unit.
     """
 
     at: int | str | tuple[str, ...]
@@ -125,13 +181,47 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     effective: Span | None = None
     place: Literal["ambient", "internal"] = "ambient"
     period_s: Annotated[int, Meta(ge=0, le=86400)] = 0
+    bits: tuple[int, int] | None = None
+    size: Annotated[int, Meta(ge=1, le=255)] | None = None
+    builtin: Builtin | None = None
 
 
 class State(Struct, frozen=True, forbid_unknown_fields=True):
-    """Bytes from `at` on that say: this answer is whole and right, yet holds no reading."""
+    """What stands at `at` says: this answer is whole and right, yet holds no reading.
 
-    at: Count
-    bytes: Hex
+    One of: `bytes` (these stand there), `equals` (one of these numbers or words), `differs` (anything but these), `bits` (any
+    bit of this mask is set), `present` (true: anything is there, false: nothing). An error is told as `device_error:<what stands
+    there>`; `says`: where its own word stands, `code`: another first word (`api_error`).
+    """
+
+    at: int | str = 0
+    type: Type | None = None
+    bytes: Hex = Hex()
+    equals: tuple[int | float | str, ...] = ()
+    differs: tuple[int | float | str, ...] = ()
+    bits: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
+    present: bool | None = None
+    says: int | str | None = None
+    code: Literal["device_error", "api_error"] = "device_error"
+
+
+StateName = Literal["warming_up", "no_data", "no_fix", "error", "ack"]
+
+
+class Status(Struct, frozen=True, forbid_unknown_fields=True):
+    """One bit, or one number or word, beside a reading. When it stands there its name is noted and values are flagged.
+
+    `bit`: 0 is the lowest; or `equals`: one of these; or `differs`: anything but these. `flag`: what the values of `of` (default:
+    all) become; good: the name is noted, no more.
+    """
+
+    at: int | str
+    type: Type | None = None
+    bit: Annotated[int, Meta(ge=0, le=31)] | None = None
+    equals: tuple[int | float | str, ...] = ()
+    differs: tuple[int | float | str, ...] = ()
+    flag: Literal["good", "suspect", "fail"] = "suspect"
+    of: tuple[str, ...] = ()
 
 
 class Doubt(Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,18 +235,45 @@ class Doubt(Struct, frozen=True, forbid_unknown_fields=True):
     absent: tuple[str, ...] = ()
 
 
+class Message(Struct, frozen=True, forbid_unknown_fields=True):
+    """Another kind of answer of the same device: `wire` holds what differs from the profile's own (or all of another grammar)."""
+
+    wire: Wire
+    fields: dict[str, Field] = {}
+    states: dict[StateName, tuple[State, ...]] = {}
+    status: dict[str, Status] = {}
+
+
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    """One device as data. `id` in the file is the key `profile`; `sha256` and `file` come from the loader."""
+    """One device as data. `id` in the file is the key `profile`; `sha256` and `file` come from the loader.
+
+    `open` is sent with the opened port, `wake` before a sample of a device that we put to sleep (`sleep`), `ask` for each sample,
+    `close` before the port is closed. `discard_first`: so many readings after `open` or `wake` count as warming up.
+    `rest_above_s`: sampled more rarely than this [s], it sleeps in between. `min_every_s`: asked more often it would suffer.
+    """
 
     id: str = msgspec.field(name="profile")
     models: tuple[str, ...]
+    source: tuple[str, ...]
     wire: Wire
     fields: dict[str, Field]
+    extends: str = ""
+    when: dict[str, tuple[str | int | float | bool, ...]] = {}
+    messages: dict[str, Message] = {}
     link: Link = Link()
-    ask: Hex | None = None
+    open: Commands = ()
+    wake: Commands = ()
+    ask: Commands = ()
+    sleep: Commands = ()
+    close: Commands = ()
     probe: bool = False
     warmup_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
-    states: dict[Literal["warming_up", "no_data"], State] = {}
+    discard_first: Annotated[int, Meta(ge=0, le=100)] = 0
+    rest_above_s: Annotated[float, Meta(ge=0, le=86400)] | None = None
+    min_every_s: Annotated[float, Meta(ge=0, le=86400)] = 0.0
+    reduce: Literal["last", "mean"] = "last"
+    states: dict[StateName, tuple[State, ...]] = {}
+    status: dict[str, Status] = {}
     doubts: dict[str, Doubt] = {}
     caveats: tuple[str, ...] = ()
     sha256: str = msgspec.field(default="", name="-sha256")
@@ -172,29 +289,110 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """The parameters this device gives, in the file's order."""
-        return tuple(name for name, field in self.fields.items() if field.type != "text")
+        """The parameters this device gives, in the file's order, those of further messages last."""
+        return tuple(name for name, field in self.every.items() if field.type not in ("text", "time"))
+
+    @property
+    def every(self) -> dict[str, Field]:
+        """All fields, of all messages: what the first that names one says of it."""
+        found = dict(self.fields)
+        for message in self.messages.values():
+            for name, field in message.fields.items():
+                found.setdefault(name, field)
+        return found
 
 
-def load(path: Path) -> Profile:
+Find = Callable[[str], Path]
+"""Where the profile of this id stands. Raises Stop."""
+
+
+def load(path: Path, find: Find | None = None) -> Profile:
     """Raises Mistakes; Retry when the file cannot be read."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise Retry(str(error.strerror), what=str(path), hint="is it there, and may this user read it?") from error
-    return parse(raw, path)
+    return parse(_bytes(path), path, find)
 
 
-def parse(raw: bytes, path: Path) -> Profile:
-    """The profile that these bytes of `path` hold. Raises Mistakes."""
+def parse(raw: bytes, path: Path, find: Find | None = None) -> Profile:
+    """The profile that these bytes of `path` hold; `find` leads to those that it extends. Raises Mistakes."""
     reader = Reader(path)
-    top = reader.document(raw)
+    top, digest = _inherited(reader, raw, path, find or _beside(path), ())
     parts = entries(reader, top, Profile, hook=_hex) if top is not None else {}
     if top is not None:
         _Rules(reader, top, parts, path).check()
     reader.done()
     parts["fields"] = {name: _canonical(name, field) for name, field in parts["fields"].items()}
-    return Profile(**parts, sha256=sha256(raw).hexdigest(), file=str(path))
+    parts["messages"] = {name: _canonical_message(message) for name, message in parts.get("messages", {}).items()}
+    return Profile(**parts, sha256=digest, file=str(path))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Retry(str(error.strerror), what=str(path), hint="is it there, and may this user read it?") from error
+
+
+def _beside(path: Path) -> Find:
+    """Profiles of the same folder, else a path that does not exist there either."""
+    return lambda profile_id: path.parent.parent / f"{profile_id.replace('.', '/', 1)}.yaml"
+
+
+def _inherited(reader: Reader, raw: bytes, path: Path, find: Find, seen: tuple[str, ...]) -> tuple[Node | None, str]:
+    """The top mapping with everything that it inherits and its messages' wires completed; the digest covers all files read."""
+    top = reader.document(raw)
+    digest = sha256(raw).hexdigest()
+    if top is None:
+        return None, digest
+    if "extends" in top.value:
+        base, base_digest = _base(reader, top, find, seen)
+        digest = sha256(f"{base_digest} {digest}".encode()).hexdigest()
+        top = merged(base, top, top.lines["extends"]) if base is not None else top
+    return (_with_whole_wires(top) if not seen else top), digest
+
+
+def _base(reader: Reader, top: Node, find: Find, seen: tuple[str, ...]) -> tuple[Node | None, str]:
+    """What a file extends, without the keys that are a file's own."""
+    name, line = top.value["extends"].value, top.lines["extends"]
+    if not isinstance(name, str) or not PROFILE_ID.fullmatch(name):
+        reader.wrong(line, "extends", f"{name!r} is no id", "<maker>.<model> of the profile that this one changes")
+        return None, ""
+    if name in seen or len(seen) >= MAX_EXTENDS:
+        why = f"{' -> '.join((*seen, name))} goes round" if name in seen else f"more than {MAX_EXTENDS} files deep"
+        reader.wrong(line, "extends", why, "extend a profile that extends nothing itself")
+        return None, ""
+    try:
+        path = find(name)
+        raw = path.read_bytes()
+    except OSError as error:
+        reader.wrong(line, "extends", f"no profile {name}: {(error.strerror or str(error)).lower()}", "the id of a known profile")
+        return None, ""
+    except Stop as stop:
+        reader.wrong(line, "extends", f"profile {name} {stop.why}", stop.hint)
+        return None, ""
+    inner = Reader(path)
+    base, digest = _inherited(inner, raw, path, find, (*seen, name))
+    reader.found += inner.found
+    if base is not None:
+        own = {key: node for key, node in base.value.items() if key not in ("when", "extends")}
+        base = Node(own, base.line, {key: base.lines[key] for key in own})
+    return base, digest
+
+
+def _with_whole_wires(top: Node) -> Node:
+    """Each message's wire completed from the profile's own, unless it has a grammar of its own."""
+    wire, messages = top.value.get("wire"), top.value.get("messages")
+    if wire is None or messages is None or not isinstance(wire.value, dict) or not isinstance(messages.value, dict):
+        return top
+    whole: dict[str, Node] = {}
+    for name, message in messages.value.items():
+        if isinstance(message.value, dict):
+            line = messages.lines[name]
+            own = message.value.get("wire", Node({}, line))
+            if isinstance(own.value, dict) and "grammar" not in own.value:
+                own = merged(wire, own, line)
+            message = Node({**message.value, "wire": own}, message.line, {"wire": line, **message.lines})
+        whole[name] = message
+    kept = Node(whole, messages.line, messages.lines)
+    return Node({**top.value, "messages": kept}, top.line, top.lines)
 
 
 def _hex(kind: type, value: Any) -> Any:
@@ -214,9 +412,13 @@ def conversion(name: str, field: Field) -> Linear:
     return Linear(scale * unit.scale, offset * unit.scale + unit.offset)
 
 
+def _canonical_message(message: Message) -> Message:
+    return msgspec.structs.replace(message, fields={name: _canonical(name, field) for name, field in message.fields.items()})
+
+
 def _canonical(name: str, field: Field) -> Field:
     """`range` and `effective` into the parameter's canonical unit."""
-    if field.type == "text" or spelled(field.unit) == PARAMETERS[name].unit:
+    if field.type in ("text", "time") or spelled(field.unit) == PARAMETERS[name].unit:
         return field
     unit = linear(field.unit, PARAMETERS[name].unit)
 
@@ -234,12 +436,12 @@ class _Rules:
 
     def __init__(self, reader: Reader, top: Node, parts: Mapping[str, Any], path: Path) -> None:
         self.reader, self.top, self.path = reader, top, path
+        self.parts = parts
         self.id: str = parts.get("id", "")
-        self.models: tuple[str, ...] | None = parts.get("models")
-        self.wire: Wire | None = parts.get("wire")
-        self.fields: dict[str, Field] = parts.get("fields", {})
-        self.states: dict[str, State] = parts.get("states", {})
-        self.doubtful: dict[str, Doubt] = parts.get("doubts", {})
+        main = _Part((), parts.get("wire"), parts.get("fields", {}), parts.get("states", {}), parts.get("status", {}))
+        self.kinds = [main]
+        for name, message in parts.get("messages", {}).items():
+            self.kinds.append(_Part(("messages", name), message.wire, message.fields, message.states, message.status))
 
     def wrong(self, keys: tuple[str, ...], why: str, allowed: str = "") -> None:
         node, line = self.top, self.top.line
@@ -249,6 +451,17 @@ class _Rules:
         self.reader.wrong(line, ".".join(keys), why, allowed)
 
     def check(self) -> None:
+        self.identity()
+        if "fields" in self.top.value and self.top.value["fields"].value == {}:
+            self.wrong(("fields",), "empty", "at least one parameter")
+        for key in ("open", "wake", "ask", "sleep", "close"):
+            for command in self.parts.get(key, ()):
+                self.command(key, command)
+        for kind in self.kinds:
+            self.kind(kind)
+        self.doubts()
+
+    def identity(self) -> None:
         maker, model = self.path.parent.name, self.path.stem
         if self.id and not PROFILE_ID.fullmatch(self.id):
             self.wrong(("profile",), f"{self.id!r} is no id", "<maker>.<model>: lower-case letters, digits and dashes")
@@ -256,50 +469,96 @@ class _Rules:
             self.wrong(
                 ("profile",), f"{self.id!r} stands in {maker}/{model}.yaml", f"its file is {self.id.replace('.', '/')}.yaml"
             )
-        if self.models == ():
+        if self.parts.get("models") == ():
             self.wrong(("models",), "empty", "the names printed on the device")
-        if "fields" in self.top.value and self.top.value["fields"].value == {}:
-            self.wrong(("fields",), "empty", "at least one parameter")
-        for name, field in self.fields.items():
-            self.field(name, field)
-            if self.wire is not None:
-                self.place(("fields", name), field, self.wire)
-        self.doubts()
-        if isinstance(self.wire, FrameWire):
-            self.frame(self.wire)
-        elif self.wire is not None and self.states:
-            self.wrong(("states",), "bytes that mean a state", "known for grammar frame")
+        if not all(self.parts.get("source", ("x",))) or self.parts.get("source") == ():
+            self.wrong(("source",), "empty", "the manual with its page, or the code with its commit, that says so")
+        if self.parts.get("when") and not self.parts.get("extends"):
+            self.wrong(("when",), "a variant of nothing", "extends: the profile that this one is a variant of")
+        if self.parts.get("rest_above_s") is not None and not (self.parts.get("wake") and self.parts.get("sleep")):
+            self.wrong(("rest_above_s",), "no way to sleep and wake", "wake and sleep: the commands for it")
 
-    def field(self, name: str, field: Field) -> None:
-        key = ("fields", name)
-        if field.type == "text":
-            if name not in TEXTS:
-                self.wrong(key, "is no known text", f"one of {', '.join(TEXTS)}")
+    def command(self, key: str, command: Command) -> None:
+        if bool(command.send) == bool(command.text):
+            self.wrong((key,), "what is to be sent?", 'send: 42 4d e2 (bytes), or text: "0R0\\r\\n" (characters)')
+        if command.expect and command.expect_text:
+            self.wrong((key,), "expect stands there twice", "expect: bytes, or expect_text: characters")
+
+    def kind(self, kind: "_Part") -> None:
+        """One kind of answer."""
+        for name, field in kind.fields.items():
+            self.field((*kind.keys, "fields", name), name, field, kind.wire)
+            if kind.wire is not None:
+                self.place((*kind.keys, "fields", name), field, kind.wire)
+        if kind.keys and not kind.fields and not kind.states:
+            self.wrong(kind.keys, "an answer without a meaning", "fields that it holds, or states that it tells")
+        for state_name, states in kind.states.items():
+            for state in states:
+                self.state((*kind.keys, "states", state_name), state, kind.wire)
+        for name, status in kind.status.items():
+            self.status((*kind.keys, "status", name), status, kind)
+        if isinstance(kind.wire, FrameWire):
+            self.frame(kind, kind.wire)
+
+    def state(self, key: tuple[str, ...], state: State, wire: Wire | None) -> None:
+        tests = [bool(state.bytes), bool(state.equals), bool(state.differs), bool(state.bits), state.present is not None]
+        if sum(tests) != 1:
+            self.wrong(key, "no single test", "one of bytes, equals, differs, bits, present")
+        if wire is not None:
+            self.condition(key, state.at, state.type, wire)
+
+    def status(self, key: tuple[str, ...], status: Status, kind: "_Part") -> None:
+        if sum((status.bit is not None, bool(status.equals), bool(status.differs))) != 1:
+            self.wrong(key, "no single test", "one of bit, equals, differs")
+        known = [name for name, field in kind.fields.items() if field.type not in ("text", "time")]
+        for parameter in status.of:
+            if parameter not in known:
+                self.wrong((*key, "of"), f"{parameter!r} is no number of this answer", f"one of {', '.join(known)}")
+        if kind.wire is not None:
+            self.condition(key, status.at, status.type, kind.wire)
+
+    def condition(self, key: tuple[str, ...], at: int | str, type_: Type | None, wire: Wire) -> None:
+        """Whether a state or a status looks at something that this grammar has."""
+        numbered = isinstance(wire, (FrameWire, RegisterWire))
+        if numbered and (not isinstance(at, int) or at < 0):
+            place = "byte" if isinstance(wire, FrameWire) else "register"
+            self.wrong((*key, "at"), f"{at!r} is no {place}", "a whole number from 0")
+        if numbered and type_ in ("number", "text", "time"):
+            self.wrong((*key, "type"), f"{type_} does not stand in grammar {_grammar(wire)}", f"one of {', '.join(SIZES)}")
+
+    def field(self, key: tuple[str, ...], name: str, field: Field, wire: Wire | None) -> None:
+        for kind, names in (("text", TEXTS), ("time", TIMES)):
+            if field.type == kind and name not in names:
+                self.wrong(key, f"is no known {kind}", f"one of {', '.join(names)}")
+        if field.type in ("text", "time"):
+            pass
         elif name not in PARAMETERS:
-            self.wrong(key, "is no known parameter", "the list is readings/parameters.yaml; a profile may not invent one")
+            self.wrong(key, "is no known parameter", _likely_parameter(name))
         elif spelled(field.unit) not in WIRE_UNITS:
             unit = PARAMETERS[name].unit
             ways = sorted({wire for wire, canonical in CONVERSIONS if canonical == unit} | {unit})
             self.wrong((*key, "unit"), f"{field.unit!r} is no known unit", f"one of {', '.join(map(repr, ways))}")
         else:
-            self.number(key, name, field)
+            self.number(key, name, field, wire)
         for span in ("range", "effective"):
             bounds = getattr(field, span)
             if bounds and not bounds[0] < bounds[1]:
                 self.wrong((*key, span), f"{list(bounds)} is no span", "[low, high], low below high")
 
-    def number(self, key: tuple[str, ...], name: str, field: Field) -> None:
+    def number(self, key: tuple[str, ...], name: str, field: Field, wire: Wire | None) -> None:
         try:
             linear(field.unit, PARAMETERS[name].unit)
         except Drop as drop:
             self.wrong((*key, "unit"), drop.why, drop.hint)
         if field.scale == 0 or not abs(field.scale) < 1e12 or not abs(field.offset) < 1e12:
             self.wrong((*key, "scale"), "no usable scale and offset", "finite numbers; the scale is not 0")
-        kind = field.type or (default_type(self.wire) if self.wire is not None else None)
-        if kind in ("f32", "number") and (field.step is None) == (field.precision is None):
+        kind = field.type or (default_type(wire) if wire is not None else None)
+        if kind in FLOATING and (field.step is None) == (field.precision is None):
             self.wrong(key, f"a {kind} has no step of its own", "step: 0.01 (the wire's), or precision: 0.1 (the maker's)")
-        if kind not in (None, "f32", "number") and (field.step or field.precision):
+        if kind is not None and kind not in FLOATING and (field.step or field.precision):
             self.wrong(key, f"the step of a {kind} is its scale", "leave step and precision out")
+        if field.bits is not None and (kind in FLOATING or not 0 <= field.bits[0] <= field.bits[1] < 64):
+            self.wrong((*key, "bits"), f"{list(field.bits)} of a {kind}", "[lowest, highest] bit of a whole number, 0 the lowest")
 
     def place(self, key: tuple[str, ...], field: Field, wire: Wire) -> None:
         """Whether `at` and `type` fit the grammar."""
@@ -308,56 +567,86 @@ class _Rules:
             paths = (field.at,) if isinstance(field.at, str) else field.at
             if not isinstance(paths, tuple) or not paths or not all(re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", path) for path in paths):
                 self.wrong((*key, "at"), f"{field.at!r} is no JSON path", "dotted keys, pm.0.value, or a list of them")
-            if kind not in ("number", "text"):
-                self.wrong((*key, "type"), f"{kind} does not stand in JSON", "number or text")
-            return
+            if kind not in ("number", "text", "time"):
+                self.wrong((*key, "type"), f"{kind} does not stand in JSON", "number, text or time")
+        elif isinstance(wire, RegisterWire):
+            self.register(key, field, kind)
+        elif isinstance(wire, FrameWire):
+            self.byte(key, field, kind)
+
+    def register(self, key: tuple[str, ...], field: Field, kind: Type) -> None:
         if not isinstance(field.at, int) or field.at < 0:
-            self.wrong(
-                (*key, "at"),
-                f"{field.at!r} is no {'byte' if isinstance(wire, FrameWire) else 'register'}",
-                "a whole number from 0",
-            )
-        if kind not in SIZES or (isinstance(wire, RegisterWire) and SIZES[kind] < 2):
-            self.wrong(
-                (*key, "type"),
-                f"{kind} does not stand in grammar {_grammar(wire)}",
-                "one of u16, s16, u32, s32, f32, in frames also u8, s8",
-            )
-        elif isinstance(wire, FrameWire) and isinstance(field.at, int) and field.at + SIZES[kind] > wire.length:
-            self.wrong(
-                (*key, "at"), f"byte {field.at} + {SIZES[kind]} lies behind the frame", f"the frame has {wire.length} bytes"
-            )
-        elif isinstance(wire, RegisterWire) and isinstance(field.at, int) and field.at > 65534:
+            self.wrong((*key, "at"), f"{field.at!r} is no register", "a whole number from 0")
+        elif field.at > 65534:
             self.wrong((*key, "at"), f"register {field.at} does not exist", "0 to 65534")
-        if isinstance(wire, FrameWire) and field.words is not None:
+        if SIZES.get(kind, 2) % 2 or kind == "number":
+            why = f"{kind} does not stand in grammar registers"
+            self.wrong((*key, "type"), why, "one of u16, s16, u32, s32, u64, s64, f32, f64")
+
+    def byte(self, key: tuple[str, ...], field: Field, kind: Type) -> None:
+        if not isinstance(field.at, int) or field.at < 0:
+            self.wrong((*key, "at"), f"{field.at!r} is no byte", "a whole number from 0")
+        if kind in ("number", "time"):
+            self.wrong((*key, "type"), f"{kind} does not stand in grammar frame", f"one of {', '.join(SIZES)}, text")
+        if field.words is not None:
             self.wrong((*key, "words"), "a frame has no registers", "order: big or little")
 
-    def frame(self, wire: FrameWire) -> None:
-        if not 0 < len(wire.start) < wire.length:
-            self.wrong(("wire", "start"), f"{len(wire.start)} bytes", f"fewer than length, {wire.length}")
+    def frame(self, kind: "_Part", wire: FrameWire) -> None:
+        keys, length = (*kind.keys, "wire"), wire.length
+        if not 0 < len(wire.start) < length:
+            self.wrong((*keys, "start"), f"{len(wire.start)} bytes", f"fewer than length, {length}")
         if wire.length_at is not None and not 0 < wire.length_at < len(wire.start):
-            self.wrong(("wire", "length_at"), f"byte {wire.length_at}", "a byte within `start`, not its first")
+            self.wrong((*keys, "length_at"), f"byte {wire.length_at}", "a byte within `start`, not its first")
         if wire.check is not None:
             size = 2 if wire.check.sum in ("sum16", "crc16_modbus") else 1
             end = wire.check.at if wire.check.end is None else wire.check.end
-            if wire.check.at + size > wire.length or not wire.check.start < end <= wire.length:
-                self.wrong(("wire", "check"), "lies behind the frame", f"the frame has {wire.length} bytes")
+            if wire.check.at + size > length or not wire.check.start < end <= length:
+                self.wrong((*keys, "check"), "lies behind the frame", f"the frame has {length} bytes")
         for at, fixed in wire.fixed.items():
-            if not at.isdecimal() or int(at) + len(fixed) > wire.length:
-                self.wrong(("wire", "fixed", at), "lies behind the frame", f"a byte offset below {wire.length}")
-        for name, state in self.states.items():
-            if state.at + len(state.bytes) > wire.length:
-                self.wrong(("states", name), "lies behind the frame", f"the frame has {wire.length} bytes")
+            if not at.isdecimal() or int(at) + len(fixed) > length:
+                self.wrong((*keys, "fixed", at), "lies behind the frame", f"a byte offset below {length}")
+        for tells, states in kind.states.items():
+            for state in states:
+                if isinstance(state.at, int) and state.at + max(len(state.bytes), 1) > length:
+                    self.wrong((*kind.keys, "states", tells), "lies behind the frame", f"the frame has {length} bytes")
+        for name, field in kind.fields.items():
+            size = field.size or SIZES.get(field.type or wire.type, 1)
+            if isinstance(field.at, int) and field.at + size > length:
+                why = f"byte {field.at} + {size} lies behind the frame"
+                self.wrong((*kind.keys, "fields", name, "at"), why, f"the frame has {length} bytes")
 
     def doubts(self) -> None:
-        written = self.top.value["fields"].value if "fields" in self.top.value else None
-        known = [name for name in written if name not in TEXTS] if isinstance(written, dict) else []
-        for name, doubt in self.doubtful.items():
+        known = [name for kind in self.kinds for name in self.written(kind)]
+        for name, doubt in self.parts.get("doubts", {}).items():
             for parameter in (*doubt.positive, *doubt.zero, *doubt.absent):
                 if parameter not in known:
                     self.wrong(("doubts", name), f"{parameter!r} is no number of this profile", f"one of {', '.join(known)}")
             if not (doubt.positive and doubt.zero) and not doubt.absent:
                 self.wrong(("doubts", name), "no rule", "positive and zero, or absent: lists of parameters")
+
+    def written(self, kind: "_Part") -> list[str]:
+        """The names under `fields`, the wrong ones too: a mistake in a field is not one in its doubt."""
+        node: Node | None = self.top
+        for key in (*kind.keys, "fields"):
+            node = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+        names = node.value if node is not None and isinstance(node.value, dict) else {}
+        return [name for name in names if name not in (*TEXTS, *TIMES)]
+
+
+class _Part(Struct):
+    """One kind of answer as far as it is right; `keys` lead to it in the file."""
+
+    keys: tuple[str, ...]
+    wire: Wire | None
+    fields: dict[str, Field]
+    states: dict[StateName, tuple[State, ...]]
+    status: dict[str, Status]
+
+
+def _likely_parameter(name: str) -> str:
+    near = get_close_matches(name, PARAMETERS, n=1)
+    where = "the list is readings/parameters.yaml; a profile may not invent one"
+    return f"did you mean `{near[0]}`? {where}" if near else where
 
 
 def default_type(wire: Wire) -> Type:

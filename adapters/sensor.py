@@ -94,7 +94,7 @@ class Sensor:
 
 def open_sensor(profile: Profile, address: Address, *, sensor_id: str, every_s: float, reduce: Reduce = "last") -> Sensor:
     """A sensor that is not opened yet: an absent device is no mistake. Raises Stop where profile and address do not fit."""
-    streams = isinstance(profile.wire, FrameWire) and profile.ask is None and address.kind == "serial"
+    streams = isinstance(profile.wire, FrameWire) and not profile.ask and address.kind == "serial"
     if reduce == "mean" and not streams:
         raise Stop("reduce: mean", what=f"sensor {sensor_id}", hint="it is for sensors that talk by themselves: leave it out")
     heard = decoder(profile)
@@ -134,7 +134,7 @@ def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int)
 
     assert address.path is not None  # noqa: S101  # parse_address gives one
     line = line_at(address.path, profile.link)
-    return Listened(heard, line, keep) if profile.ask is None else Asked(heard, line, profile.ask)
+    return Listened(heard, line, keep) if not profile.ask else Asked(heard, line, profile.ask[0].data)
 
 
 def _mean(readings: Sequence[Reading], plan: Plan) -> tuple[tuple[int | None, ...], tuple[int, ...]]:

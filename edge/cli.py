@@ -311,7 +311,7 @@ def profiles_show(name: str, folders: tuple[Path, ...]) -> None:
     profile = _catalogue(folders).get(name)
     click.echo(f"{profile.id}: {', '.join(profile.models)}\nfile: {profile.file}")
     for parameter in profile.numbers:
-        field = profile.fields[parameter]
+        field = profile.every[parameter]
         span = f"  {field.range[0]:g} to {field.range[1]:g}" if field.range else ""
         place = "  (inside the housing)" if field.place == "internal" else ""
         click.echo(f"  {parameter:<16} {PARAMETERS[parameter].unit:<8}{span}{place}".rstrip())

@@ -398,7 +398,7 @@ def _check_fit(page: Page, keys: Mapping[str, Mark], profile: "Profile", address
         said, _, allowed = why.partition(": ")
         page.wrong(keys["at"], said, allowed)
     elif (
-        "reduce" in keys and page.text_or_none(keys["reduce"]) == "mean" and (profile.ask is not None or address.kind != "serial")
+        "reduce" in keys and page.text_or_none(keys["reduce"]) == "mean" and (profile.ask != () or address.kind != "serial")
     ):
         page.wrong(
             keys["reduce"], f"{profile.id} answers when asked", "mean is for sensors that talk by themselves: leave it out"

@@ -45,5 +45,5 @@ class Hints:
 
 
 def _spans(name: str, profile: Profile, overrides: Mapping[str, Span]) -> tuple[Span | None, Span | None]:
-    field, parameter = profile.fields[name], PARAMETERS[name]
+    field, parameter = profile.every[name], PARAMETERS[name]
     return overrides.get(name) or field.range or parameter.range, field.effective or parameter.effective

@@ -40,7 +40,7 @@ class Voice:
     """A sensor whose every answer is whole: one frame, or one JSON body. `ask`: what it waits for, None = talks by itself."""
 
     def __init__(self, profile: Profile, day: Day, clock: Clock = wall_ms) -> None:
-        self.ask: bytes | None = profile.ask
+        self.ask: bytes | None = profile.ask[0].data if profile.ask else None
         self._day, self._clock = day, clock
         self._names = _spoken(profile)
         self._encode, self._decoder = encoder(profile), decoder(profile)

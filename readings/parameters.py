@@ -1,14 +1,16 @@
 """parameters.yaml in, the closed list of parameters out: name, unit, title, other catalogues' names, plausible ranges."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from types import MappingProxyType
 
 import msgspec
 import yaml
 from msgspec import Struct
 
 from readings.units import UNITS
+
+GROUPED = re.compile(r"[a-z0-9][a-z0-9_]*\.[a-z0-9_]+")
 
 
 class Parameter(Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,6 +25,24 @@ class Parameter(Struct, frozen=True, forbid_unknown_fields=True):
     cf: str | None = None
 
 
+class Parameters(Mapping[str, Parameter]):
+    """The list, by name. `<group>.<parameter>` is the parameter as one of several instruments in one box gives it."""
+
+    def __init__(self, rows: Mapping[str, Parameter]) -> None:
+        self._rows = dict(rows)
+
+    def __getitem__(self, name: str) -> Parameter:
+        if name not in self._rows and GROUPED.fullmatch(name):
+            return self._rows[name.partition(".")[2]]
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 def _load() -> dict[str, Parameter]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     rows = yaml.load(files("readings").joinpath("parameters.yaml").read_text("utf-8"), loader)  # noqa: S506  # a safe loader
@@ -33,4 +53,4 @@ def _load() -> dict[str, Parameter]:
     return made
 
 
-PARAMETERS: Mapping[str, Parameter] = MappingProxyType(_load())
+PARAMETERS: Mapping[str, Parameter] = Parameters(_load())

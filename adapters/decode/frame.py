@@ -10,7 +10,7 @@ from struct import Struct as Layout
 
 from adapters.decode.checksums import checker, writer
 from adapters.decode.reading import Fault, Judge, Number, Plan, Reading, Result, plan_of
-from adapters.profile import SIZES, Field, FrameWire, Order, Profile, Type, default_type
+from adapters.profile import SIZES, Field, FrameWire, Order, Profile, State, Type, default_type
 from readings.errors import Drop
 
 CODES: Mapping[Type, str] = {"u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i", "f32": "f"}
@@ -85,7 +85,11 @@ def _reader(profile: Profile, plan: Plan) -> Callable[[bytes], Result]:
     """frame -> reading, or the fault that its state bytes mean."""
     unpack = _unpacker([profile.fields[name] for name in plan.names], profile)
     judge = Judge(profile, plan)
-    states = [(state.at, state.at + len(state.bytes), bytes(state.bytes), Fault(name)) for name, state in profile.states.items()]
+    states = [
+        (_at(state), _at(state) + len(state.bytes), bytes(state.bytes), Fault(name))
+        for name, several in profile.states.items()
+        for state in several
+    ]
     careful = any(judge.sentinels) or any(scale.times == 0 for scale in plan.scales)
     rules, good = judge.rules, plan.good
     watched = tuple({at for rule in rules for at in rule.zero[:1]})
@@ -135,7 +139,7 @@ def _layout(order: str, fields: Sequence[Field], profile: Profile) -> Layout:
     return Layout("".join(parts))
 
 
-def _at(field: Field) -> int:
+def _at(field: Field | State) -> int:
     assert isinstance(field.at, int)  # noqa: S101  # profile.py refuses others
     return field.at
 

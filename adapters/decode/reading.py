@@ -129,7 +129,7 @@ class StreamDecoder(Protocol):
 
 def plan_of(profile: Profile) -> Plan:
     names = profile.numbers
-    fields = [profile.fields[name] for name in names]
+    fields = [profile.every[name] for name in names]
     scales = [_scale(name, field, profile) for name, field in zip(names, fields, strict=True)]
     channels = [
         Channel(name, PARAMETERS[name].unit, scale.exponent, field.place, field.period_s)

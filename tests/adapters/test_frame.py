@@ -114,6 +114,7 @@ def test_a_value_that_does_not_fit_its_type_is_not_encoded() -> None:
 MIXED = """
 profile: test.mixed
 models: [Mixed]
+source: made up
 wire: {grammar: frame, start: aa c0, length: 16, check: {sum: sum8, start: 2, at: 14}, fixed: {15: ab}}
 fields:
   pm2_5: {at: 2, order: little, scale: 0.1, unit: ug/m3, sentinels: [65535]}

@@ -12,6 +12,7 @@ from readings.errors import Retry, Stop
 GOOD = """
 profile: test.device
 models: [Device]
+source: made up
 wire: {grammar: frame, start: aa bb, length: 8, check: {sum: sum8, at: 7}}
 fields:
   pm2_5: {at: 2, unit: mg/m3, scale: 0.01, range: [0, 5]}

@@ -111,6 +111,7 @@ def test_neighbours_share_a_request_and_no_value_is_split() -> None:
 SWAPPED = """
 profile: test.swapped
 models: [Swapped]
+source: made up
 wire: {grammar: registers, function: 3, type: s32, words: low_first, gap: 2, max_words: 6}
 fields:
   current: {at: 0, unit: mA}

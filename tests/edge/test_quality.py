@@ -12,6 +12,7 @@ from readings.sample import Channel, Moment, Sample, Schema
 PROFILE = b"""
 profile: test.box
 models: [Box]
+source: made up
 wire: {grammar: jsonpath}
 fields:
   pm2_5: {at: pm, unit: ug/m3, step: 0.1, range: [0, 1000], effective: [0, 500]}
