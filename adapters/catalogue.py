@@ -22,6 +22,7 @@ class Catalogue:
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = dict(paths)
         self._loaded: dict[str, Profile] = {}
+        self._variants: dict[str, list[str]] | None = None
 
     @classmethod
     def load(cls, dirs: Sequence[Path] = ()) -> "Catalogue":
@@ -64,8 +65,33 @@ class Catalogue:
     def get(self, profile_id: str) -> Profile:
         """Raises Stop: an unknown id, or Mistakes in its file."""
         if profile_id not in self._loaded:
-            self._loaded[profile_id] = load(self.path(profile_id))
+            self._loaded[profile_id] = load(self.path(profile_id), self.path)
         return self._loaded[profile_id]
+
+    def chosen(self, profile_id: str, options: Mapping[str, object]) -> Profile:
+        """The variant of a profile that these options (`firmware`, a board's setting, ...) ask for; else the profile itself.
+
+        Of several that fit it is the one that asks for most. Raises Stop.
+        """
+        if self._variants is None:
+            self._variants = self._find_variants()
+        fitting = [self.get(name) for name in self._variants.get(profile_id, ())]
+        fitting = [profile for profile in fitting if _fits(profile, options)]
+        return max(fitting, key=lambda profile: len(profile.when)) if fitting else self.get(profile_id)
+
+    def _find_variants(self) -> dict[str, list[str]]:
+        """Ids of the profiles with `when`, by what they extend. A broken profile is nobody's variant."""
+        found: dict[str, list[str]] = {}
+        for profile_id in self.ids():
+            if b"when:" not in self.path(profile_id).read_bytes():
+                continue
+            try:
+                profile = self.get(profile_id)
+            except Mistakes:
+                continue
+            if profile.when:
+                found.setdefault(profile.extends, []).append(profile_id)
+        return found
 
     def check(self, ids: Iterable[str] | None = None) -> list[str]:
         """Every mistake in these profiles (default: in all), one sentence each."""
@@ -76,3 +102,14 @@ class Catalogue:
             except Mistakes as mistakes:
                 found += mistakes.lines
         return found
+
+
+def _fits(profile: Profile, options: Mapping[str, object]) -> bool:
+    """Whether each key of `when` has one of its values; a word that ends in * stands for all that begin so."""
+    return all(key in options and any(_equal(options[key], value) for value in values) for key, values in profile.when.items())
+
+
+def _equal(given: object, wanted: object) -> bool:
+    if isinstance(wanted, str) and wanted.endswith("*"):
+        return str(given).startswith(wanted[:-1])
+    return given == wanted or str(given) == str(wanted)

@@ -73,10 +73,21 @@ def judge(vector: Mapping[str, Any], catalogue: Catalogue) -> str:
     """Why a vector does not hold; '' when it does."""
     device = str(vector.get("device"))
     try:
-        results = decoded(catalogue.get(device), dict(vector))
+        results = decoded(catalogue.chosen(device, options_of(vector)), dict(vector))
     except Stop as stop:
         return str(stop)
     return _compare(vector, results)
+
+
+def options_of(vector: Mapping[str, Any]) -> dict[str, object]:
+    """What a vector says of its device beside its bytes: firmware, settings, quirks (`quirk.response_crc_order`)."""
+    options: dict[str, object] = {}
+    for key, value in vector.items():
+        if isinstance(value, (str, int, float)):
+            options[key] = value
+        elif key == "quirk" and isinstance(value, dict):
+            options.update({f"quirk.{name}": said for name, said in value.items()})
+    return options
 
 
 def decoded(profile: Profile, vector: dict[str, Any]) -> list[Result]:
@@ -90,7 +101,21 @@ def decoded(profile: Profile, vector: dict[str, Any]) -> list[Result]:
     results = [*heard.feed(one.raw), *heard.finish()]
     if not results and heard.skipped:
         return [Fault("bad_header", f"{heard.skipped} bytes without a frame")]
+    if vector.get("first_after_start"):
+        return without_first(results, profile.discard_first)
     return results
+
+
+def without_first(results: Sequence[Result], count: int) -> list[Result]:
+    """The first readings after a start are none yet."""
+    kept: list[Result] = []
+    for result in results:
+        if count and isinstance(result, Reading):
+            kept.append(Fault("warming_up", "the first after a start"))
+            count -= 1
+        else:
+            kept.append(result)
+    return kept
 
 
 def _compare(vector: Mapping[str, Any], results: Sequence[Result]) -> str:

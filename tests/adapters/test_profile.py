@@ -64,7 +64,7 @@ doubts: {odd: {zero: [pm1_0]}}
         ("4: ask", "hex"),
         ("5: probe", "true, false"),
         ("6: wire.check.sum", "crc16_modbus"),
-        ("7: stats", "`states`"),
+        ("7: stats", "`status`"),
         ("8: states.cold", "warming_up"),
         ("10: fields.pm2_5.unit", "'mg/m3'"),
         ("10: fields.pm2_5.range", "low below high"),
