@@ -65,7 +65,7 @@ class Database:
         self._writes = engine.execution_options(harmattan_write=True)
         # SQLite has one writer at a time. A queue at a lock of the process wakes at once; its own waiting sleeps and may starve.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.dialect == "sqlite" else nullcontext()
-        self._away = _driver_errors(self.dialect)
+        self._away, self.lock_refused = _driver_errors(self.dialect)
         self._minted: str | None = None
         self.bell = Bell()
 
@@ -220,13 +220,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.connection.cursor().execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _driver_errors(dialect: Dialect) -> tuple[type[Exception], ...]:
-    """What a cursor of the driver raises when the database is away."""
+def _driver_errors(dialect: Dialect) -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """What a cursor of the driver raises when the database is away, and when a lock did not come in time."""
     if dialect == "sqlite":
-        return (sqlite3.OperationalError,)
+        return (sqlite3.OperationalError,), ()
     import psycopg
 
-    return (psycopg.OperationalError, psycopg.InterfaceError)
+    return (psycopg.OperationalError, psycopg.InterfaceError), (psycopg.errors.LockNotAvailable,)
 
 
 @contextmanager

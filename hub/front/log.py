@@ -29,8 +29,6 @@ LOCK_S = 2
 """A message whose stream another bridge holds longer than this is left out, not acked; it will be sent again."""
 ID_LOCK = 0x4861726D_0001
 """The advisory lock under which batch ids are drawn (PostgreSQL), held to the commit: id order is commit order."""
-LOCK_NOT_AVAILABLE = "55P03"
-"""PostgreSQL's error code, appendix A of its manual."""
 HELLO_SPAN_S = 10
 MAX_SEQ = 0xFFFFFFFF
 MAX_NAME = 200
@@ -325,9 +323,7 @@ def _lock(database: Database, cursor: Any, streams: Sequence[Stream]) -> dict[St
     try:
         cursor.execute(make, columns)
         cursor.execute(ask, columns)
-    except Exception as error:
-        if getattr(error, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-            raise
+    except database.lock_refused:
         cursor.execute("ROLLBACK TO locks")
         cursor.execute(f"{ask} SKIP LOCKED", columns)
     return {
