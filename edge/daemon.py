@@ -17,10 +17,12 @@ from msgspec import Struct
 from edge.board import Board, Figures
 from edge.config import Config, Credential, SensorConfig, load_credential
 from edge.control import LinkState, Server
+from edge.eviction import May, may_drop
 from edge.health import Clock, Supervisor, disk
-from edge.outbox import Damaged, Event, Outbox, Refused, StorageFailed
+from edge.outbox import Anchor, Damaged, Event, Outbox, Refused, StorageFailed
 from edge.poll import Polled, PortWorker, Post
 from edge.quality import Hints
+from edge.salvage import Done, Found, Rescue
 from edge.uplink import BYE, Dial, Ears, Line, Uplink, UplinkState
 from readings.errors import Trouble
 from readings.messages import hello_topic
@@ -37,6 +39,7 @@ LOOK_S = 5.0
 PUBLISH_S = 0.2
 IDLE_PUBLISH_S = 2.0
 JOIN_S = 3.0
+LISTEN_S = 1.0
 INBOX_MOST = 50_000
 """Answers that may wait for a core that hangs in a slow disk; more are dropped and counted."""
 
@@ -69,6 +72,9 @@ class Daemon:
         self._workers: list[PortWorker] = []
         self._schemas: dict[str, Schema] = {}
         self._outbox: Outbox
+        self._rescue: Rescue
+        self._anchored = False
+        self._begun_s = time.monotonic()
         self._uplink: Uplink | None = None
         self._not_linked = LinkState("none" if config.hub is None else "not_enrolled", self._clock.moment().wall_ms)
         self._refusal: _Refusal | None = None
@@ -86,6 +92,9 @@ class Daemon:
     def run(self) -> int:
         """Blocks until stopped."""
         self._outbox = Outbox.open(self.config.store.path, quota_bytes=self.config.store.quota_bytes)
+        self._outbox.may_leave = self._may_leave
+        self._begun_s = time.monotonic()
+        self._rescue = Rescue(self._outbox, self._inbox.put, self._clock.moment)
         try:
             self._own_the_process()
             self._control.start()
@@ -123,13 +132,17 @@ class Daemon:
         opened = open_sensor(sensor.profile, sensor.address, sensor_id=sensor.id, every_s=sensor.every_s, reduce=sensor.reduce)
         self._schemas[sensor.id] = opened.schema
         hints = Hints(sensor.profile, self.config.quality)
+        if sensor.address.kind == "listen":  # waits for posts all the time, each becomes a sample
+            return Post(sensor.id, opened, LISTEN_S, LISTEN_S, hints.flagged)
         return Post(sensor.id, opened, sensor.every_s, sensor.profile.link.reply_timeout_s, hints.flagged)
 
     def _begin(self) -> None:
         """A new stream: its start row and schemas, committed at once, because the hello waits for them."""
         site: dict[str, Any] = msgspec.to_builtins(self.config.site)
         self._outbox.begin(self.version, site, self._clock.moment(), list(self._schemas.values()))
+        self._anchor()
         self._commit(time.monotonic())
+        self._rescue.look()
 
     def _end(self) -> None:
         """What still waits becomes rows. Threads that do not end in time are left behind."""
@@ -143,11 +156,14 @@ class Daemon:
         while not self._inbox.empty():
             self._take(self._inbox.get(), time.monotonic())
         self._commit(time.monotonic())
+        if self._uplink is not None:
+            self._uplink.stop(bye=True)
         log.info("stopped gateway=%s", self.config.gateway)
 
     def _let_go(self) -> None:
         for worker in self._workers:
             worker.stop()
+        self._rescue.stop()
         if self._uplink is not None:
             self._uplink.stop()
         self._control.stop()
@@ -197,6 +213,8 @@ class Daemon:
         elif isinstance(item, _Stop):
             log.info("stopping why=%s", item.why)
             self._stopping = True
+        elif isinstance(item, Found | Done):
+            self._rescue.take(item)
         elif self._uplink is not None:
             self._uplink.handle(item, now_s)
 
@@ -255,7 +273,9 @@ class Daemon:
             self._recovered(self._refusal, now_s)
         if done is not None and self._uplink is not None:
             self._uplink.committed(done.lo, done.hi, urgent=False, now_s=now_s)
+            self._uplink.left(done.gone, done.found)
             self._uplink_s = now_s
+        self._rescue.again()
 
     def _recovered(self, refusal: _Refusal, now_s: float) -> None:
         lasted_s, dropped = round(now_s - refusal.since_s, 1), self._outbox.dropped - refusal.dropped
@@ -269,10 +289,43 @@ class Daemon:
         if self._uplink is not None:
             self._uplink.stop()
             self._uplink = None
-        self._outbox = self._outbox.renewed(why)
+        self._rescue.stop()
+        known, ends = self._outbox.numbers(), dict(self._outbox.book().ends)
+        self._outbox, self._anchored = self._outbox.renewed(why), False
+        self._rescue = Rescue(self._outbox, self._inbox.put, self._clock.moment)
+        self._rescue.remember(known, ends)
         self._outbox.put(Event("card_damaged", self._clock.moment(), {"why": why}))
         self._link()
         self._begin()
+
+    def _may_leave(self) -> May:
+        """Asked by the outbox when there is no room."""
+        ledger = self._uplink.ledger if self._uplink is not None else None
+        lived_s = time.monotonic() - self._begun_s
+        answered = ledger is not None and ledger.answered_once
+        drop = may_drop(self.config.store.when_full, answered=answered, lived_s=lived_s)
+        return May(ledger.all_safe() if ledger is not None else {}, drop)
+
+    # ---- time
+
+    def _anchor(self) -> None:
+        """Once the kernel says that the clock is right, a row says so for the rows of this boot that could not know."""
+        if self._clock.state() == "synced":
+            now = self._clock.moment()
+            self._anchor_at(Anchor("ntp", now.wall_ms, self._clock.error_ms, now))
+
+    def _hub_time(self, wall_ms: int, error_ms: int) -> None:
+        """The hub's answer just now; it is believed where the clock knows nothing."""
+        now = self._clock.moment()
+        if now.clock != "synced":
+            self._anchor_at(Anchor("hub", wall_ms, error_ms, now))
+
+    def _anchor_at(self, anchor: Anchor) -> None:
+        """The first of a boot counts, and is never moved."""
+        if not self._anchored and self._outbox.anchor(anchor.at.boot) is None:
+            log.info("time anchor source=%s error_ms=%d", anchor.source, anchor.error_ms)
+            self._outbox.put(anchor)
+        self._anchored = True
 
     # ---- the link
 
@@ -295,6 +348,7 @@ class Daemon:
             dial=_dialler(self.config, credential),
             note=lambda name, content: self._outbox.put(Event(name, self._clock.moment(), content)),
             clock=self._clock.state,
+            hub_time=self._hub_time,
         )
         self._uplink.start(self._inbox.put)
         self._uplink_s = 0.0
@@ -311,8 +365,10 @@ class Daemon:
     # ---- now and then
 
     def _look(self, now_s: float) -> None:
-        """Ports whose thread hangs; a credential that has come; answers that overflowed."""
+        """Ports that hang; a credential that has come; answers that overflowed; a clock that was set; files to salvage."""
         self._look_s = now_s + LOOK_S
+        self._anchor()
+        self._rescue.look()
         for worker in self._workers:
             if (stuck := worker.stuck()) is not None and self._board.state(stuck.sensor) != "error":
                 why = f"the port has not come back for {stuck.for_s:.0f} s"

@@ -40,6 +40,8 @@ class Clock:
         self._was_synced = False
         self._state: ClockState = "unsynced"
         self._look_s = -LOOK_S
+        self.error_ms = 0
+        """While synced: how far off the clock is at most, says the kernel (adjtimex, maxerror)."""
 
     def state(self) -> ClockState:
         """Asked of the kernel at most once a second."""
@@ -71,7 +73,9 @@ class Clock:
     def _disciplined(self) -> bool:
         """Without permission to ask, the clock counts as free-running."""
         asked = _Timex()
-        return self._libc.adjtimex(ctypes.byref(asked)) >= 0 and not asked.status & STA_UNSYNC
+        answered = self._libc.adjtimex(ctypes.byref(asked)) >= 0
+        self.error_ms = -(-asked.maxerror // 1000)
+        return answered and not asked.status & STA_UNSYNC
 
 
 def disk(folder: Path) -> tuple[str, str]:

@@ -255,6 +255,7 @@ class Outbox(Reader):
         self._inode, self._file = 0, -1
         self._card = ""
         self._book = Book()
+        self._numbers: dict[int, str] = {}
         self._salvaging: set[str] = set()
         self._adopted: dict[str, tuple[Ranges, int]] = {}
         self._mourned: list[Loss] = []
@@ -316,6 +317,10 @@ class Outbox(Reader):
     def salvaging(self) -> frozenset[str]:
         """Streams that an earlier life began to salvage; nobody is told of them before `adopted`."""
         return frozenset(self._salvaging)
+
+    def numbers(self) -> dict[int, str]:
+        """Streams by their number in the file, for whoever must read it when it is ruined."""
+        return {**self._numbers, **({self._id: self._name} if self._id is not None else {})}
 
     def begin(self, version: str, site: dict[str, Any], at: Moment, schemas: Sequence[Schema]) -> None:
         """Queue this start's first rows: the event `start`, then the schemas, in a new stream."""
@@ -496,7 +501,9 @@ class Outbox(Reader):
             )
         self._card = meta["card"]
         self._salvaging = {key.removeprefix(SALVAGING) for key in meta if key.startswith(SALVAGING)}
-        spans = [(name, lo, hi) for _, name, lo, hi in db.execute(_SPANS) if hi is not None and name not in self._salvaging]
+        streams = db.execute(_SPANS).fetchall()
+        self._numbers = {number: name for number, name, _, _ in streams}
+        spans = [(name, lo, hi) for _, name, lo, hi in streams if hi is not None and name not in self._salvaging]
         self._book = _booked(self.path, spans, meta)
         if self._book.present:
             last = next(reversed(list(self._book.present)))

@@ -4,7 +4,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Literal, Protocol
 
@@ -73,7 +73,10 @@ class Rows(Protocol):
     @property
     def previous(self) -> tuple[str, int] | None: ...
     def streams(self) -> list[tuple[str, int, int]]: ...
+    def away(self) -> dict[str, Ranges]: ...
     def rows(self, stream: str, lo: int, hi: int) -> list[tuple[int, Row]]: ...
+    def anchor(self, boot: str) -> tuple[str, int] | None: ...
+    def end(self, stream: str) -> int: ...
     def produced(self) -> int: ...
 
 
@@ -117,14 +120,16 @@ class Uplink:
         dial: Dial,
         note: Callable[[str, dict[str, Any]], None],
         clock: Callable[[], str],
+        hub_time: Callable[[int, int], None] = lambda wall_ms, error_ms: None,
     ) -> None:
         self._gateway, self._brokers, self._key = gateway, brokers, key
         self._flush_s, self._each_commit = flush_s, open_link
         self._outbox, self._dial, self._note, self._clock = outbox, dial, note, clock
+        self._hub_time = hub_time
         self.ledger = Ledger(
             card=outbox.card, version=version, nonce=lambda: secrets.token_hex(8), retry_max_s=10.0 if open_link else 60.0
         )
-        self.ledger.opened(outbox.streams(), outbox.produced())
+        self.ledger.opened(outbox.streams(), outbox.produced(), outbox.away())
         self._post: Callable[[object], None] = lambda _: None
         self._clients = count(1)
         self._client = 0
@@ -147,8 +152,11 @@ class Uplink:
             self.ledger.started(self._outbox.stream, self._outbox.previous)
         self._connect()
 
-    def stop(self) -> None:
+    def stop(self, *, bye: bool = False) -> None:
+        """`bye`: the gateway is switched off, and says so; the broker publishes the will only when a connection breaks."""
         if self._line is not None:
+            if bye and self._linked:
+                self._line.publish(hello_topic(self._gateway), BYE, 1)
             self._line.stop()
             self._line = None
 
@@ -166,6 +174,14 @@ class Uplink:
     def refused(self) -> None:
         """The card takes no rows for now."""
         self.ledger.commits_refused = True
+
+    def left(self, gone: Mapping[str, Ranges], found: Mapping[str, Ranges]) -> None:
+        """Rows that have left the card, and rows of earlier streams that were salvaged, with the last commit."""
+        for stream, numbers in gone.items():
+            self.ledger.evicted(stream, numbers)
+        if found:
+            self.ledger.found({stream: (rows, self._outbox.end(stream)) for stream, rows in found.items()})
+            self.ledger.produced = self._outbox.produced()
 
     def handle(self, event: object, now_s: float) -> None:
         """A link event that was posted. Those of an earlier client are past."""
@@ -258,6 +274,9 @@ class Uplink:
         self._refusal = None
         if isinstance(message, Answer):
             self.ledger.answered(message, now_s)
+            if (told := self.ledger.hub_time) is not None:
+                self.ledger.hub_time = None
+                self._hub_time(told.wall_ms, told.error_ms)
         else:
             self.ledger.acked(message, now_s)
 
@@ -267,7 +286,9 @@ class Uplink:
 
     def _send(self, want: SendRows, now_s: float) -> None:
         rows = self._read(want)
-        first = self.ledger.schema_first(want, {row.schema for _, row in rows if row.schema is not None})
+        unsynced = next((row.boot for _, row in rows if row.clock != "synced"), None)
+        anchor = None if unsynced is None else self._outbox.anchor(unsynced)
+        first = self.ledger.schema_first(want, {row.schema for _, row in rows if row.schema is not None}, anchor)
         if first is not want:
             want, rows = first, self._read(first)
         if not rows:

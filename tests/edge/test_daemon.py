@@ -375,11 +375,11 @@ def test_a_card_file_that_vanishes_under_the_daemon_is_replaced(tmp_path: Path, 
         (tmp_path / "outbox.db").unlink()
         gone_at = len(device.served)
         wait_until(lambda: len(device.served) > gone_at + 8, "sampling to go on")
+        wait_until(lambda: not list(tmp_path.glob("outbox.db.damaged-*")), "what its WAL still has to be salvaged", 10)
     kept = counted(tmp_path, "pm")
-    assert kept == list(range(kept[0], device.served[-1] + 1))
-    assert kept[0] <= gone_at + 4
+    assert kept == list(range(1, device.served[-1] + 1))
     events = [row.values["event"] for _, _, row in on_card(tmp_path) if row.kind == "event"]
-    assert events[:2] == ["start", "card_damaged"]
+    assert {"start", "card_damaged", "salvaged"} == set(events)
 
 
 def test_a_gateway_without_a_credential_samples_and_is_not_enrolled(tmp_path: Path, plantower: Plug) -> None:
