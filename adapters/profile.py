@@ -32,27 +32,30 @@ from readings.parameters import PARAMETERS
 from readings.units import CONVERSIONS, UNITS, Linear, linear, spelled
 
 PROFILE_ID = re.compile(r"[a-z0-9][a-z0-9-]*\.[a-z0-9][a-z0-9-]*")
-TEXTS = ("firmware", "model", "serial", "device_info", "block")
+TEXTS = ("firmware", "model", "serial", "device_info", "block", "heater_state")
 """Names a field of `type: text` may have: metadata, never a reading."""
 TIMES = ("timestamp", "timestamp_local", "device_clock_local", "period_start", "period_end", "weather_timestamp")
 """Names a field of `type: time` may have; its text is RFC 3339, without an offset where the device knows none."""
 MAX_EXTENDS = 4
+TIME_FORM = re.compile(r"(%[YymbdHMS]|[^%\w]|T){2,24}")
 FLOATING = ("f32", "f64", "number")
 """Types whose own step nobody knows: the file says it."""
 WIRE_UNITS = UNITS | {wire for wire, _ in CONVERSIONS}
 Span = tuple[float, float]
 Order = Literal["big", "little"]
 Words = Literal["high_first", "low_first"]
-Type = Literal["u8", "s8", "u16", "s16", "u24", "s24", "u32", "s32", "u64", "s64", "f32", "f64", "number", "text", "time"]
+Type = Literal["u8", "s8", "u16", "s16", "u24", "s24", "u32", "s32", "u64", "s64", "f32", "f64", "hex", "number", "text", "time"]
 # fmt: off
 SIZES: Mapping[str, int] = {
     "u8": 1, "s8": 1, "u16": 2, "s16": 2, "u24": 3, "s24": 3, "u32": 4, "s32": 4, "u64": 8, "s64": 8, "f32": 4, "f64": 8,
 }
 # fmt: on
 """Bytes of each binary type; `number` stands in text and JSON, `text` and `time` give no number."""
-Builtin = Literal["packed_clock", "nmea_degrees"]
-"""Named decoders, the only escape: EPEver's clock (mm:ss, dd:hh, yy:MM in three registers), NMEA's ddmm.mmmm with N, S, E, W."""
-Checksum = Literal["sum16", "sum8", "twos8", "inv8", "xor8", "crc16_modbus"]
+Builtin = Literal["packed_clock", "nmea_degrees", "unit_word"]
+"""Named decoders, the only escape: EPEver's clock (mm:ss, dd:hh, yy:MM in three registers), NMEA's ddmm.mmmm with N, S, E, W in
+the next column, the unit's own word as a text (Vaisala says its heater's state so)."""
+Tail = Literal["xor_hex", "bcc_xor", "sum8_hex", "sum16_hex", "vaisala_crc3"]
+Checksum = Literal["sum16", "sum8", "twos8", "inv8", "xor8", "crc8", "crc16_modbus", "crc16_8408", "crc16_1021"]
 Count = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -155,7 +158,48 @@ class JsonWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="gramm
     fixed: dict[str, str | int | float | bool] = {}
 
 
-Wire = FrameWire | RegisterWire | JsonWire
+class LineCheck(Struct, frozen=True, forbid_unknown_fields=True):
+    """The checksum of a line. It stands behind the last `mark`, without one in its last characters; `after_end`: behind the end.
+
+    xor_hex and sum8_hex (2 hex digits), sum16_hex (4) and vaisala_crc3 (3 characters) are made over what stands between start
+    and mark, bcc_xor (2 hex digits) over start and end as well.
+    """
+
+    sum: Tail
+    mark: str = ""
+    after_end: bool = False
+
+
+class LinesWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="grammar", tag="lines"):
+    """Lines of text, from `start` (default: from wherever the last one ended) to `end`, in columns parted by `split`.
+
+    `split`: " " is any run of blanks, "" is one column. `begins`: only lines that begin so, `?` for any one character; a list of
+    them. `columns`: what `at` of a field names: `position` (from 0), `header` (a title in the line that the instrument sends
+    itself, whose first title is `header`; units stand in brackets there), `key` (what stands before `pair`), `xdr` (type_id of
+    NMEA's groups type, value, unit, id). `count`: how many columns a whole line has. `ignore`: beginnings of lines that say
+    nothing. `invalid`: words in a unit's place that say the digits are no value. `join`: the column whose text is the same in
+    the lines that make one reading. `titles`, `fixed` (by column): what a real device writes there, for the encoder.
+    `longest`: characters of a line.
+    """
+
+    start: str = ""
+    end: str = "\n"
+    split: str = ","
+    begins: tuple[str, ...] = ()
+    columns: Literal["position", "header", "key", "xdr"] = "position"
+    header: str = ""
+    pair: str = "="
+    count: tuple[int, ...] = ()
+    check: LineCheck | None = None
+    ignore: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
+    join: int | None = None
+    longest: Annotated[int, Meta(ge=16, le=4096)] = 512
+    titles: str = ""
+    fixed: dict[str, str] = {}
+
+
+Wire = FrameWire | RegisterWire | JsonWire | LinesWire
 
 
 class Field(Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,6 +209,10 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     a float; one of the two for types that do not imply it. `bits`: [lowest, highest] of a whole number, the others mean something
     else. `size`: bytes of a text (registers: words); without it a text goes on to a zero byte or its answer's end.
     A loaded Profile's `range` and `effective` are in the canonical unit.
+
+    In lines: `units`: the units that the device writes beside its numbers, by its own words for them; `unit_at`: the column
+    where it does, if not behind the number or in the header; `form`: how a time is written (%Y %y %m %b %d %H %M %S, the year
+    of two digits from 1980 on); `beside`: a second column that is read behind the first and a blank.
     """
 
     at: int | str | tuple[str, ...]
@@ -184,6 +232,10 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     bits: tuple[int, int] | None = None
     size: Annotated[int, Meta(ge=1, le=255)] | None = None
     builtin: Builtin | None = None
+    units: dict[str, str] = {}
+    unit_at: int | None = None
+    form: str = ""
+    beside: int | None = None
 
 
 class State(Struct, frozen=True, forbid_unknown_fields=True):
@@ -499,6 +551,8 @@ class _Rules:
             self.status((*kind.keys, "status", name), status, kind)
         if isinstance(kind.wire, FrameWire):
             self.frame(kind, kind.wire)
+        if isinstance(kind.wire, LinesWire):
+            self.lines(kind, kind.wire)
 
     def state(self, key: tuple[str, ...], state: State, wire: Wire | None) -> None:
         tests = [bool(state.bytes), bool(state.equals), bool(state.differs), bool(state.bits), state.present is not None]
@@ -519,6 +573,10 @@ class _Rules:
 
     def condition(self, key: tuple[str, ...], at: int | str, type_: Type | None, wire: Wire) -> None:
         """Whether a state or a status looks at something that this grammar has."""
+        if isinstance(wire, LinesWire):
+            self.at_column((*key, "at"), at, wire)
+            if type_ not in (None, "number", "hex", "text"):
+                self.wrong((*key, "type"), f"{type_} does not stand in a line", "number, hex or text")
         numbered = isinstance(wire, (FrameWire, RegisterWire))
         if numbered and (not isinstance(at, int) or at < 0):
             place = "byte" if isinstance(wire, FrameWire) else "register"
@@ -569,6 +627,8 @@ class _Rules:
                 self.wrong((*key, "at"), f"{field.at!r} is no JSON path", "dotted keys, pm.0.value, or a list of them")
             if kind not in ("number", "text", "time"):
                 self.wrong((*key, "type"), f"{kind} does not stand in JSON", "number, text or time")
+        elif isinstance(wire, LinesWire):
+            self.column(key, field, kind, wire)
         elif isinstance(wire, RegisterWire):
             self.register(key, field, kind)
         elif isinstance(wire, FrameWire):
@@ -579,14 +639,14 @@ class _Rules:
             self.wrong((*key, "at"), f"{field.at!r} is no register", "a whole number from 0")
         elif field.at > 65534:
             self.wrong((*key, "at"), f"register {field.at} does not exist", "0 to 65534")
-        if SIZES.get(kind, 2) % 2 or kind == "number":
+        if SIZES.get(kind, 2) % 2 or kind in ("number", "hex"):
             why = f"{kind} does not stand in grammar registers"
             self.wrong((*key, "type"), why, "one of u16, s16, u32, s32, u64, s64, f32, f64")
 
     def byte(self, key: tuple[str, ...], field: Field, kind: Type) -> None:
         if not isinstance(field.at, int) or field.at < 0:
             self.wrong((*key, "at"), f"{field.at!r} is no byte", "a whole number from 0")
-        if kind in ("number", "time"):
+        if kind in ("number", "hex", "time"):
             self.wrong((*key, "type"), f"{kind} does not stand in grammar frame", f"one of {', '.join(SIZES)}, text")
         if field.words is not None:
             self.wrong((*key, "words"), "a frame has no registers", "order: big or little")
@@ -614,6 +674,49 @@ class _Rules:
             if isinstance(field.at, int) and field.at + size > length:
                 why = f"byte {field.at} + {size} lies behind the frame"
                 self.wrong((*kind.keys, "fields", name, "at"), why, f"the frame has {length} bytes")
+
+    def column(self, key: tuple[str, ...], field: Field, kind: Type, wire: LinesWire) -> None:
+        """Whether a field's keys fit a line of text."""
+        if kind not in ("number", "hex", "text", "time"):
+            self.wrong((*key, "type"), f"{kind} does not stand in a line", "number, hex, text or time")
+        self.at_column((*key, "at"), field.at, wire)
+        if kind == "time" and not TIME_FORM.fullmatch(field.form):
+            self.wrong((*key, "form"), f"{field.form!r} is no date and time", "%Y %y %m %b %d %H %M %S and signs between them")
+        if field.beside is not None and (kind != "time" or field.form.count(" ") != 1):
+            self.wrong((*key, "beside"), "nothing to put together", 'type: time, and its form with one blank: "%d%m%y %H%M%S"')
+        if field.builtin == "packed_clock" or (field.builtin == "nmea_degrees" and not isinstance(field.at, int)):
+            self.wrong((*key, "builtin"), f"{field.builtin} does not stand there", "nmea_degrees at a position, or unit_word")
+        for word, unit in field.units.items():
+            try:
+                linear(unit, PARAMETERS[key[-1]].unit)
+            except (Drop, KeyError) as error:
+                hint = error.hint if isinstance(error, Drop) else ""
+                self.wrong((*key, "units", word), f"{unit!r} is no unit of {key[-1]}", hint)
+
+    def at_column(self, key: tuple[str, ...], at: int | str | tuple[str, ...], wire: LinesWire) -> None:
+        if isinstance(at, int):
+            if not 0 <= at < 256:
+                self.wrong(key, f"{at} is no column", "0 to 255")
+        elif wire.columns == "position":
+            self.wrong(key, f"{at!r} is no column", "a whole number from 0; words where `columns` is header, key or xdr")
+        elif not all((at,) if isinstance(at, str) else at) or not at:
+            self.wrong(key, f"{at!r} is no column", "a title or key as the device writes it, or a list of them")
+
+    def lines(self, kind: "_Part", wire: LinesWire) -> None:
+        keys, main = (*kind.keys, "wire"), self.kinds[0].wire
+        if not wire.end:
+            self.wrong((*keys, "end"), "empty", '"\\n" or another end: "\\r", "\\x03"')
+        if wire.columns == "header" and not wire.header:
+            self.wrong((*keys, "header"), "missing", "the first title of the instrument's header line")
+        if wire.columns == "key" and not wire.pair:
+            self.wrong((*keys, "pair"), "empty", "what stands between key and value")
+        if any(latin(text) is None for text in (wire.start, wire.end, wire.split, *wire.begins, *wire.ignore)):
+            self.wrong(keys, "characters that no serial line carries", "one byte each, \\x00 to \\xff")
+        if isinstance(main, LinesWire) and _ending(main) != _ending(wire):
+            self.wrong((*keys, "end"), "another end than the profile's own", "all lines of a device end alike, their checks too")
+        for at in wire.fixed:
+            if wire.columns == "position" and not (at.isdecimal() and int(at) < 256):
+                self.wrong((*keys, "fixed", at), "is no column", "0 to 255")
 
     def doubts(self) -> None:
         known = [name for kind in self.kinds for name in self.written(kind)]
@@ -651,7 +754,19 @@ def _likely_parameter(name: str) -> str:
 
 def default_type(wire: Wire) -> Type:
     """The type of a field that names none."""
-    return "number" if isinstance(wire, JsonWire) else wire.type
+    return "number" if isinstance(wire, (JsonWire, LinesWire)) else wire.type
+
+
+def latin(text: str) -> bytes | None:
+    """One byte per character, or None."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+
+
+def _ending(wire: LinesWire) -> tuple[str, str]:
+    return (wire.end, wire.check.sum if wire.check is not None and wire.check.after_end else "")
 
 
 def _grammar(wire: Wire) -> str:

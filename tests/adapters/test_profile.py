@@ -111,7 +111,7 @@ def test_an_alias_bomb_costs_nothing() -> None:
 
 
 def test_a_grammar_of_a_later_version_is_named_as_such() -> None:
-    assert any("not in this version" in line for line in mistakes(GOOD.replace("grammar: frame", "grammar: lines")))
+    assert any("not in this version" in line for line in mistakes(GOOD.replace("grammar: frame", "grammar: xml")))
 
 
 def test_a_unit_of_another_kind_is_refused_with_what_leads_there() -> None:
