@@ -15,8 +15,8 @@ from adapters.decode import Reading, StreamDecoder, decoder
 from adapters.decode.jsonpath import JsonDecoder
 from adapters.decode.reading import Plan
 from adapters.decode.registers import RegisterDecoder
-from adapters.profile import FrameWire, JsonWire, Profile, RegisterWire
-from adapters.source import KEPT_FRAMES, Asked, Fetched, Listened, Played, Polled, Source
+from adapters.profile import FrameWire, JsonWire, Link, Profile, RegisterWire
+from adapters.source import KEPT_FRAMES, Asked, Caller, Fetched, Listened, Played, Polled, Pushed, Source
 from adapters.transport.base import Address
 from readings.errors import Stop, Trouble
 from readings.sample import Flag, Schema, quantise
@@ -98,7 +98,7 @@ def open_sensor(profile: Profile, address: Address, *, sensor_id: str, every_s: 
     if reduce == "mean" and not streams:
         raise Stop("reduce: mean", what=f"sensor {sensor_id}", hint="it is for sensors that talk by themselves: leave it out")
     heard = decoder(profile)
-    source = _source(profile, address, heard, KEPT_FRAMES if reduce == "mean" else 1)
+    source = _source(profile, address, heard, KEPT_FRAMES if reduce == "mean" else 1, every_s)
     return Sensor(profile, source, heard.plan, sensor_id=sensor_id, every_s=every_s, reduce=reduce)
 
 
@@ -108,13 +108,22 @@ def fits(profile: Profile, address: Address) -> str:
         return ""
     grammar, kinds, shown = {
         FrameWire: ("frames", ("serial",), "serial:/dev/ttyUSB0"),
-        RegisterWire: ("Modbus registers", ("modbus-tcp",), "modbus-tcp://HOST:502?unit=1"),
-        JsonWire: ("JSON", ("http", "https"), "http://HOST/path"),
+        RegisterWire: (
+            "Modbus registers",
+            ("modbus-rtu", "modbus-tcp"),
+            "modbus-rtu:/dev/ttyUSB0?unit=1, modbus-tcp://HOST:502?unit=1",
+        ),
+        JsonWire: ("JSON", ("http", "https", "listen"), "http://HOST/path, listen:/path/TOKEN"),
     }[type(profile.wire)]
     return "" if address.kind in kinds else f"{profile.id} speaks {grammar}: write {shown} or replay:FILE"
 
 
-def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int) -> Source:
+def line_of(profile: Profile, address: Address) -> Link:
+    """The line settings of a serial address: what it says itself, else the profile's."""
+    return msgspec.structs.replace(profile.link, **address.line) if address.line else profile.link
+
+
+def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int, every_s: float) -> Source:
     if why := fits(profile, address):
         raise Stop(why.partition(": ")[0], what=address.text, hint=why.partition(": ")[2])
     if address.kind == "replay":
@@ -123,9 +132,11 @@ def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int)
         assert address.path is not None  # noqa: S101  # parse_address gives one
         return Played(heard, Replay(address.path))
     if isinstance(heard, RegisterDecoder):
-        from adapters.transport.modbus import connection_to
+        return Polled(heard, _caller(profile, address, heard), address.unit or 0, profile.open)
+    if address.kind == "listen":
+        from adapters.transport.listen import door_at
 
-        return Polled(heard, connection_to(address.host, address.port), address.unit or 0)
+        return Pushed(heard, door_at(address.host, address.port, address.allow), address.url, every_s)
     if isinstance(heard, JsonDecoder):
         from adapters.transport import web
 
@@ -135,6 +146,16 @@ def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int)
     assert address.path is not None  # noqa: S101  # parse_address gives one
     line = line_at(address.path, profile.link)
     return Listened(heard, line, keep) if not profile.ask else Asked(heard, line, profile.ask[0].data)
+
+
+def _caller(profile: Profile, address: Address, heard: RegisterDecoder) -> Caller:
+    if address.kind == "modbus-rtu" and address.path is not None:
+        from adapters.transport.rtu import caller_at
+
+        return caller_at(address.path, line_of(profile, address), heard.crc_order)
+    from adapters.transport.modbus import connection_to
+
+    return connection_to(address.host, address.port)
 
 
 def _mean(readings: Sequence[Reading], plan: Plan) -> tuple[tuple[int | None, ...], tuple[int, ...]]:

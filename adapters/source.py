@@ -13,12 +13,26 @@ from msgspec import Struct
 
 from adapters.decode import Fault, Reading, Result, StreamDecoder
 from adapters.decode.jsonpath import JsonDecoder
-from adapters.decode.registers import Block, RegisterDecoder
-from adapters.transport.base import Address, Chunk, Garbage, Line, NoData, Refused, Unanswered, WarmingUp, boottime_ns
+from adapters.decode.modbus import Block, Request
+from adapters.decode.registers import RegisterDecoder
+from adapters.profile import Command
+from adapters.transport.base import (
+    Address,
+    Chunk,
+    Garbage,
+    Line,
+    NoData,
+    NothingNew,
+    Overdue,
+    Refused,
+    Unanswered,
+    WarmingUp,
+    boottime_ns,
+)
 from readings.errors import Trouble
 
 if TYPE_CHECKING:
-    from adapters.transport.modbus import Connection
+    from adapters.transport.listen import Door
     from adapters.transport.replay import Replay
 
 LISTEN_S = 0.5
@@ -193,24 +207,46 @@ class Listened:
         return bool(self._readings or self._failure or (self._fault and self._fault.code in _WAITS))
 
 
+class Caller(Protocol):
+    """Modbus to one device, over a serial line or TCP."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def ask(self, unit: int, request: Request, timeout_s: float, counted: Counter[str]) -> tuple[Block | Fault, bytes]:
+        """The words, or why there are none, and the bytes that came."""
+
+    def tell(self, unit: int, command: Command) -> None: ...
+
+
 class Polled:
     """Modbus: the profile's requests one after the other; a refused one leaves its fields missing."""
 
-    def __init__(self, heard: RegisterDecoder, connection: "Connection", unit: int) -> None:
-        self._decoder, self._connection, self._unit = heard, connection, unit
-        self.open, self.close = connection.open, connection.close
+    def __init__(self, heard: RegisterDecoder, caller: Caller, unit: int, commands: Sequence[Command] = ()) -> None:
+        self._decoder, self._caller, self._unit, self._commands = heard, caller, unit, commands
+        self.close = caller.close
+        self._started = False
+
+    def open(self) -> None:
+        self._caller.open()
+        self._started = False
 
     def hear(self, deadline_s: float, counted: Counter[str]) -> Heard:
+        deadline = time.monotonic() + deadline_s
+        if not self._started:
+            for command in self._commands:
+                self._caller.tell(self._unit, command)
+            self._started = True
         image: dict[int, int] = {}
         raw = bytearray()
         fault: Fault | None = None
         arrived_ns = 0
-        deadline = time.monotonic() + deadline_s
         for request in self._decoder.requests:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise Unanswered(f"gave only part of its registers in {deadline_s:.3g} s", what=f"unit {self._unit}")
-            block, heard = self._connection.ask(self._unit, request, left_s)
+            block, heard = self._caller.ask(self._unit, request, left_s, counted)
             raw += heard
             if isinstance(block, Block):
                 arrived_ns = boottime_ns()
@@ -220,7 +256,48 @@ class Polled:
                 fault = block
         if not image:
             raise _trouble(fault, bytes(raw), f"unit {self._unit}")
-        return Heard([self._decoder.reading(image)], arrived_ns, bytes(raw))
+        good, fault = _sort([self._decoder.read(image)], counted)
+        if not good:
+            raise _trouble(fault, bytes(raw), f"unit {self._unit}")
+        return Heard(good, arrived_ns, bytes(raw))
+
+
+class Pushed:
+    """A device that posts by itself. `every_s`: how often it does; silent for three times that, it is overdue."""
+
+    def __init__(self, heard: StreamDecoder, door: "Door", path: str, every_s: float) -> None:
+        from adapters.transport.listen import Mailbox
+
+        self._decoder, self._door, self._box = heard, door, Mailbox(path)
+        self._overdue_s = 3 * every_s
+        self._last_s = 0.0
+
+    def open(self) -> None:
+        self._door.open(self._box)
+        self._last_s = time.monotonic()
+
+    def close(self) -> None:
+        self._door.close(self._box)
+
+    def hear(self, deadline_s: float, counted: Counter[str]) -> Heard:
+        chunk = self._box.take(deadline_s)
+        if chunk is None:
+            silent_s = time.monotonic() - self._last_s
+            if silent_s < self._overdue_s:
+                raise NothingNew("nothing was posted since", what=self._where)
+            hint = f"does the device post to port {self._door.port} of this machine, under the path of `at:`?"
+            raise Overdue(f"nothing was posted for {silent_s:.0f} s", what=self._where, hint=hint)
+        self._last_s = time.monotonic()
+        self._decoder.reset()
+        good, fault = _sort([*self._decoder.feed(chunk.data), *self._decoder.finish()], counted)
+        if not good:
+            raise _trouble(fault, chunk.data, self._where)
+        return Heard(good, chunk.arrived_ns, chunk.data)
+
+    @property
+    def _where(self) -> str:
+        """Without its path, which holds a token."""
+        return f"{self._door.host}:{self._door.port}"
 
 
 class Fetched:

@@ -97,7 +97,7 @@ def decoded(profile: Profile, vector: dict[str, Any]) -> list[Result]:
     if isinstance(profile.wire, RegisterWire):
         quirk = vector.get("quirk")
         order = quirk.get("response_crc_order") if isinstance(quirk, dict) else None
-        heard = RegisterDecoder(profile, one.expected, crc_order="big" if order == "big" else None)
+        heard = RegisterDecoder(profile, one.expected, crc_order="big" if order == "big" else "little")
     results = [*heard.feed(one.raw), *heard.finish()]
     if not results and heard.skipped:
         return [Fault("bad_header", f"{heard.skipped} bytes without a frame")]

@@ -34,8 +34,8 @@ DEFAULT_CREDENTIAL = Path("/etc/harmattan/credential")
 GATEWAY_NAME = r"[a-z0-9][a-z0-9-]{1,30}"
 SENSOR_ID = r"[a-z0-9][a-z0-9_-]{0,30}"
 GIB = 1 << 30
-TOP_KEYS = ("gateway", "site", "hub", "link", "store", "control", "profiles", "sensors", "quality")
-NOT_YET = ("listen", "alarm", "anomaly")
+TOP_KEYS = ("gateway", "site", "hub", "link", "store", "control", "profiles", "sensors", "listen", "quality")
+NOT_YET = ("alarm", "anomaly")
 SENSOR_KEYS = ("id", "profile", "at", "every", "reduce")
 SENSOR_EXAMPLE = '- {id: pm, profile: plantower.pms5003, at: "serial:/dev/ttyUSB0", every: 60s}'
 LINKS: Mapping[str, tuple[float, float]] = {"open": (10.0, 30.0), "metered": (600.0, 900.0)}
@@ -70,6 +70,14 @@ class Store(Struct, frozen=True):
     path: Path
     quota_bytes: int = 2 * GIB
     when_full: Literal["drop_oldest", "stop"] = "drop_oldest"
+
+
+class Listen(Struct, frozen=True):
+    """Where posts of devices are heard, and from which networks (none named: this machine and private networks)."""
+
+    host: str
+    port: int
+    allow: tuple[str, ...] = ()
 
 
 class SensorConfig(Struct, frozen=True):
@@ -119,6 +127,7 @@ def load(path: Path) -> Config:
     keys = _top(page, root, TOP_KEYS, ("gateway", "sensors"))
     gateway = _name(page, keys.get("gateway"), GATEWAY_NAME, "2 to 31 of a-z, 0-9 and -, as in unilag-01")
     profiles = _profiles(page, keys.get("profiles"), base)
+    listen = _listen(page, keys.get("listen"))
     config = Config(
         file=path,
         gateway=gateway,
@@ -128,7 +137,7 @@ def load(path: Path) -> Config:
         store=_store(page, keys.get("store"), base),
         control=_path(page, keys.get("control"), base, DEFAULT_CONTROL),
         profiles=profiles,
-        sensors=_sensors(page, keys.get("sensors"), base, _catalogue(page, keys.get("profiles"), profiles)),
+        sensors=_sensors(page, keys.get("sensors"), base, _catalogue(page, keys.get("profiles"), profiles), listen),
         quality=_quality(page, keys.get("quality")),
     )
     page.settle()
@@ -138,10 +147,11 @@ def load(path: Path) -> Config:
 def load_network(path: Path) -> Network:
     """network.yaml `{seed: 1, sensors: [.. as in gateway.yaml ..]}`. Raises Mistakes."""
     page, base = Page(str(path)), path.resolve().parent
-    keys = _top(page, page.read(path), ("seed", "profiles", "sensors"), ("sensors",))
+    keys = _top(page, page.read(path), ("seed", "profiles", "listen", "sensors"), ("sensors",))
     profiles = _profiles(page, keys.get("profiles"), base)
     seed = page.number(keys["seed"], 0, 2**31, whole=True) if "seed" in keys else 1
-    sensors = _sensors(page, keys.get("sensors"), base, _catalogue(page, keys.get("profiles"), profiles))
+    listen = _listen(page, keys.get("listen"))
+    sensors = _sensors(page, keys.get("sensors"), base, _catalogue(page, keys.get("profiles"), profiles), listen)
     page.settle()
     return Network(path, int(seed or 0), sensors)
 
@@ -345,7 +355,63 @@ def _catalogue(page: Page, mark: Mark | None, folders: Iterable[Path]) -> "Catal
         return Catalogue.load([])
 
 
-def _sensors(page: Page, mark: Mark | None, base: Path, catalogue: "Catalogue") -> tuple[SensorConfig, ...]:
+def _listen(page: Page, mark: Mark | None) -> Listen | None:
+    keys = page.mapping(mark, ("http", "allow")) if mark else None
+    if mark is None or keys is None:
+        return None
+    if "http" not in keys:
+        page.wrong(mark, "has no http", 'add http: "127.0.0.1:8180"')
+        return None
+    networks = page.items(keys["allow"], example="allow: [192.168.1.0/24]") if "allow" in keys else None
+    if networks == []:
+        page.wrong(
+            keys["allow"], "is an empty list", "name networks, or leave it out: this machine and private networks are heard"
+        )
+    allow = tuple(network for m in networks or () if (network := _heard_network(page, m)))
+    host, port = _bound(page, keys["http"])
+    return Listen(host, port, allow) if port else None
+
+
+def _bound(page: Page, mark: Mark) -> tuple[str, int]:
+    """Address and port of this machine; ("", 0) when they are none."""
+    said = page.text(mark, example='"127.0.0.1:8180"') or ""
+    host, _, port = said.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        host = host if host == "localhost" else ""
+    if not host or not port.isdecimal() or not port.isascii() or not 0 < int(port) < 65536:
+        if said:
+            page.wrong(mark, f"`{said}` is no address with a port", 'write an IP address of this machine, as in "0.0.0.0:8180"')
+        return "", 0
+    return host, int(port)
+
+
+def _heard_network(page: Page, mark: Mark) -> str | None:
+    said = page.text(mark, example="192.168.1.0/24")
+    try:
+        return str(ipaddress.ip_network(said, strict=False)) if said else None
+    except ValueError:
+        page.wrong(mark, f"`{said}` is no network", "write 192.168.1.0/24, or one address")
+        return None
+
+
+def _heard(page: Page, mark: Mark, sensor: SensorConfig, listen: Listen | None) -> SensorConfig:
+    """A sensor that posts is heard where `listen` says."""
+    if sensor.address.kind != "listen":
+        return sensor
+    if listen is None:
+        where = mark.at(f"{mark.key}.at")
+        page.wrong(where, f"`{sensor.address.text}`: nothing listens", 'add listen: {http: "127.0.0.1:8180"} to the file')
+        return sensor
+    door = msgspec.structs.replace(sensor.address, host=listen.host, port=listen.port, allow=listen.allow)
+    return msgspec.structs.replace(sensor, address=door)
+
+
+def _sensors(
+    page: Page, mark: Mark | None, base: Path, catalogue: "Catalogue", listen: Listen | None
+) -> tuple[SensorConfig, ...]:
     marks = page.items(mark, example=f"sensors: with lines such as {SENSOR_EXAMPLE}") if mark else None
     if mark and marks == []:
         page.wrong(mark, "is an empty list", f"write at least one {SENSOR_EXAMPLE}")
@@ -357,7 +423,7 @@ def _sensors(page: Page, mark: Mark | None, base: Path, catalogue: "Catalogue") 
         keys = page.mapping(named, SENSOR_KEYS, what=f"a sensor such as {SENSOR_EXAMPLE}")
         sensor = _sensor(page, named, keys, seen, base, catalogue) if keys is not None else None
         if sensor is not None:
-            found.append((named, sensor))
+            found.append((named, _heard(page, named, sensor, listen)))
     _check_sharing(page, found)
     return tuple(sensor for _, sensor in found)
 
@@ -397,9 +463,7 @@ def _check_fit(page: Page, keys: Mapping[str, Mark], profile: "Profile", address
     if why := fits(profile, address):
         said, _, allowed = why.partition(": ")
         page.wrong(keys["at"], said, allowed)
-    elif (
-        "reduce" in keys and page.text_or_none(keys["reduce"]) == "mean" and (profile.ask != () or address.kind != "serial")
-    ):
+    elif "reduce" in keys and page.text_or_none(keys["reduce"]) == "mean" and (profile.ask != () or address.kind != "serial"):
         page.wrong(
             keys["reduce"], f"{profile.id} answers when asked", "mean is for sensors that talk by themselves: leave it out"
         )
@@ -433,6 +497,8 @@ def _address(page: Page, mark: Mark | None, base: Path) -> "Address | None":
 
 def _check_sharing(page: Page, sensors: Sequence[tuple[Mark, SensorConfig]]) -> None:
     """One port, one line setting; one device, one entry. Several devices on one RS-485 line are normal."""
+    from adapters.sensor import line_of
+
     devices: dict[object, str] = {}
     lines: dict[Path, tuple[str, SerialLink]] = {}
     for mark, sensor in sensors:
@@ -443,10 +509,14 @@ def _check_sharing(page: Page, sensors: Sequence[tuple[Mark, SensorConfig]]) -> 
         port = sensor.address.path
         if port is None or sensor.address.kind == "replay":
             continue
-        other, link = lines.setdefault(port, (sensor.id, sensor.profile.link))
-        if link.line != sensor.profile.link.line:
-            why = f"wants {_line(sensor.profile.link)} on {port}, but {other} wants {_line(link)} there"
-            page.wrong(mark, why, "sensors on one serial port must share its line settings; use another port")
+        wanted = line_of(sensor.profile, sensor.address)
+        other, link = lines.setdefault(port, (sensor.id, wanted))
+        if link.line != wanted.line:
+            why = f"wants {_line(wanted)} on {port}, but {other} wants {_line(link)} there"
+            hint = "sensors on one serial port must share its line settings; use another port"
+            if sensor.address.kind == "modbus-rtu":
+                hint += f", or set the device and say so: ?unit={sensor.address.unit}&baud={link.baud}&parity={link.parity}"
+            page.wrong(mark, why, hint)
 
 
 def _line(link: "SerialLink") -> str:

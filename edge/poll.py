@@ -185,7 +185,8 @@ class PortWorker:
                 post.opened = True
             answer = post.sensor.sample(self._deadline_s(post))
         except Wait as wait:
-            self._tell(post, getattr(wait, "state", "no_data"), wait.why, wait.hint)
+            if state := getattr(wait, "state", "no_data"):  # without one, nothing has changed
+                self._tell(post, state, wait.why, wait.hint)
             self._on_grid(post)
             return
         except Trouble as trouble:

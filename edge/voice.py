@@ -11,9 +11,10 @@ from typing import Any
 from msgspec import Struct
 
 from adapters.decode import Reading, decoder, encoder
+from adapters.decode.modbus import register
 from adapters.decode.registers import RegisterDecoder
 from adapters.decode.registers import encoder as register_encoder
-from adapters.profile import JsonWire, Profile, RegisterWire
+from adapters.profile import JsonWire, Order, Profile, RegisterWire
 from edge.config import SensorConfig
 from edge.day import Day, knows
 from readings.errors import Stop
@@ -59,23 +60,34 @@ class Voice:
 
 
 class Meter:
-    """A Modbus device: registers that hold still while it is asked. Reserved registers between known ones read as zero."""
+    """A Modbus device: registers that hold still while it is asked. Reserved registers between known ones read as zero.
+
+    `functions`: those whose registers it has; `crc_order`: how the checksums of its answers stand on a serial line.
+    """
 
     def __init__(self, profile: Profile, day: Day, clock: Clock = wall_ms) -> None:
         assert isinstance(profile.wire, RegisterWire)  # noqa: S101  # edge.config lets no other be reached over Modbus
-        self.function: int = profile.wire.function
+        self.crc_order: Order = profile.wire.crc_order
+        self._commands = {command.data: command.answer or command.data for command in profile.open}
         self._day, self._clock = day, clock
         self._names = _spoken(profile)
         self._encode, self._decoder = register_encoder(profile), RegisterDecoder(profile)
+        self.functions = frozenset(request.function for request in self._decoder.requests)
         self._image: dict[int, int] = {}
         self._renewed_ms = self._asked_ms = 0
 
-    def read(self, first: int, count: int) -> tuple[list[int], Mapping[str, float | None]] | None:
+    def obeys(self, request: bytes) -> bytes:
+        """What it answers to a command of its profile; b"" for any other."""
+        return self._commands.get(request, b"")
+
+    def read(self, function: int, first: int, count: int) -> tuple[list[int], Mapping[str, float | None]] | None:
         """Words from an address on, and the values that they hold whole; None where the device has no registers."""
         self._renew()
-        if first < min(self._image) or first + count - 1 > max(self._image):
+        begin = register(function, first)
+        known = [at for at in self._image if at >> 16 == function]
+        if not known or begin < min(known) or begin + count - 1 > max(known):
             return None
-        asked = {at: self._image.get(at, 0) for at in range(first, first + count)}
+        asked = {at: self._image.get(at, 0) for at in range(begin, begin + count)}
         held = {name: value for name, value in self._decoder.reading(asked).values.items() if value is not None}
         return list(asked.values()), held
 

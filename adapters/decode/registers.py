@@ -1,250 +1,315 @@
 """Grammar `registers`: Modbus answers in, readings out; values in, a register image out. No I/O here.
 
-Answers in RTU and TCP framing are told apart by their bytes. A value's registers are never split over two requests: read apart,
-the two halves may belong to different moments (an EPEver meter gave -655.36 A that way).
+A value's registers are never split over two requests: read apart, the two halves may belong to different moments (an EPEver meter
+gave -655.36 A that way). Messages of a profile are further tables of the same device, read with another function.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from struct import Struct as Layout
-from struct import pack, unpack
+from struct import pack
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from adapters.decode.checksums import crc16_modbus
 from adapters.decode.frame import CODES, raw_of
-from adapters.decode.reading import Fault, Judge, Number, Plan, Reading, Result, plan_of
-from adapters.profile import SIZES, Field, Order, Profile, RegisterWire, Type, default_type
+from adapters.decode.modbus import Answers, Block, Expected, Request, register
+from adapters.decode.reading import Fault, Judge, Number, Plan, Reading, Result, least_flags, plan_of
+from adapters.profile import SIZES, Field, Message, Order, Profile, RegisterWire, State, Status, Type, default_type
 
 Image = Mapping[int, int]
-"""Register address -> 16-bit word."""
+"""Register (adapters.decode.modbus.register) -> 16-bit word."""
+WORD_CODES: Mapping[Type, str] = {**CODES, "u64": "Q", "s64": "q", "f64": "d"}
+CLOCK_WORDS = 3
 
 
-class Request(Struct, frozen=True):
-    """One read: `count` words from `address` on."""
+class Place(Struct, frozen=True):
+    """Where something stands: its registers in a row, and where each of its bytes is found there, highest first."""
 
-    function: int
-    address: int
-    count: int
-
-
-class Block(Struct, frozen=True):
-    """The words of one good answer."""
-
-    address: int
-    words: tuple[int, ...]
+    first: int
+    words: int
+    kind: Type
+    bytes: tuple[tuple[int, int], ...]
 
     @property
-    def image(self) -> dict[int, int]:
-        return dict(enumerate(self.words, self.address))
+    def registers(self) -> range:
+        return range(self.first, self.first + self.words)
+
+    def number(self, image: Image) -> Number:
+        """None where a register is not in the image."""
+        if any(at not in image for at in self.registers):
+            return None
+        raw = bytes(image[at] & 0xFF if low else image[at] >> 8 for at, low in self.bytes)
+        number: int | float = Layout(">" + WORD_CODES[self.kind]).unpack(raw)[0]
+        return number
+
+    def put(self, image: dict[int, int], raw: int | float) -> None:
+        for (at, low), byte in zip(self.bytes, pack(">" + WORD_CODES[self.kind], raw), strict=True):
+            image[at] = image.get(at, 0) | byte << (0 if low else 8)
 
 
-class Expected(Struct, frozen=True):
-    """What an answer is held against. None: anything. `first`: the address that the request named."""
+def _place(wire: RegisterWire, at: object, kind: Type, order: Order | None = None, words: str | None = None) -> Place:
+    assert isinstance(at, int)  # noqa: S101  # profile.py refuses others
+    first, count = register(wire.function, at), SIZES[kind] // 2
+    row = range(first, first + count)
+    spots: list[tuple[int, int]] = []
+    for one in row if (words or wire.words) == "high_first" else reversed(row):
+        spots += [(one, 0), (one, 1)] if (order or wire.order) == "big" else [(one, 1), (one, 0)]
+    return Place(first, count, kind, tuple(spots))
 
-    unit: int | None = None
-    function: int | None = None
-    count: int | None = None
-    first: int = 0
-    transaction: int | None = None
-    raw: bytes = b""
+
+def _whole(wire: RegisterWire, kind: Type | None) -> Type:
+    """The type of a status word: what it says, else the wire's where that is a whole number."""
+    return kind or (wire.type if wire.type not in ("f32", "f64") else "u16")
+
+
+class _Number(Struct, frozen=True):
+    name: str
+    field: Field
+    place: Place
+
+
+class _Text(Struct, frozen=True):
+    name: str
+    field: Field
+    registers: range
+
+
+class _Table(Struct, frozen=True):
+    """What one kind of answer holds: the profile's own, or a message's."""
+
+    wire: RegisterWire
+    numbers: tuple[_Number, ...]
+    texts: tuple[_Text, ...]
+    states: tuple[tuple[str, State, Place], ...]
+    status: tuple[tuple[str, Status, Place], ...]
+
+    def rows(self) -> Iterator[range]:
+        yield from (number.place.registers for number in self.numbers)
+        yield from (text.registers for text in self.texts)
+        yield from (place.registers for _, _, place in (*self.states, *self.status))
+
+
+def _tables(profile: Profile) -> list[_Table]:
+    parts: tuple[Profile | Message, ...] = (profile, *profile.messages.values())
+    return [_table(part, part.wire) for part in parts if isinstance(part.wire, RegisterWire)]
+
+
+def _table(part: Profile | Message, wire: RegisterWire) -> _Table:
+    numbers: list[_Number] = []
+    texts: list[_Text] = []
+    for name, field in part.fields.items():
+        kind = field.type or default_type(wire)
+        if kind in ("text", "time") or field.builtin == "packed_clock":
+            assert isinstance(field.at, int)  # noqa: S101  # profile.py refuses others
+            first = register(wire.function, field.at)
+            texts.append(_Text(name, field, range(first, first + (field.size or CLOCK_WORDS))))
+        else:
+            numbers.append(_Number(name, field, _place(wire, field.at, kind, field.order, field.words)))
+    states = [
+        (name, state, _place(wire, state.at, _whole(wire, state.type)))
+        for name, several in part.states.items()
+        for state in several
+    ]
+    status = [(name, one, _place(wire, one.at, _whole(wire, one.type))) for name, one in part.status.items()]
+    return _Table(wire, tuple(numbers), tuple(texts), tuple(states), tuple(status))
 
 
 def requests_of(profile: Profile) -> tuple[Request, ...]:
-    """Neighbouring registers share a request."""
-    wire = profile.wire
-    assert isinstance(wire, RegisterWire)  # noqa: S101  # the caller chose by grammar
-    spans = sorted({(_at(field), _at(field) + _size(field, profile)) for field in _numbers(profile).values()})
-    merged: list[tuple[int, int]] = []
-    for lo, hi in spans:
-        if merged and (lo < merged[-1][1] or (lo <= merged[-1][1] + wire.gap and hi - merged[-1][0] <= wire.max_words)):
-            merged[-1] = (merged[-1][0], max(hi, merged[-1][1]))
-        else:
-            merged.append((lo, hi))
-    return tuple(Request(wire.function, lo, hi - lo) for lo, hi in merged)
+    """Neighbouring registers share a request, up to `max_words`; no value is ever parted."""
+    found: list[Request] = []
+    for table in _tables(profile):
+        merged: list[tuple[int, int]] = []
+        for lo, hi in sorted({(row.start, row.stop) for row in table.rows()}):
+            near = merged and lo <= merged[-1][1] + table.wire.gap
+            if merged and (lo < merged[-1][1] or (near and hi - merged[-1][0] <= table.wire.max_words)):
+                merged[-1] = (merged[-1][0], max(hi, merged[-1][1]))
+            else:
+                merged.append((lo, hi))
+        found += [Request(lo >> 16, lo & 0xFFFF, hi - lo) for lo, hi in merged]
+    return tuple(dict.fromkeys(found))
 
 
 class RegisterDecoder:
-    """`reading` takes words by address, as a transport collected them; `feed` takes raw answers to `expected`."""
+    """`read` takes words by register, as a transport collected them; `feed` takes raw answers to `expected`."""
 
     def __init__(self, profile: Profile, expected: Expected | None = None, *, crc_order: Order | None = None) -> None:
         wire = profile.wire
         assert isinstance(wire, RegisterWire)  # noqa: S101  # the caller chose by grammar
         self.plan: Plan = plan_of(profile)
         self.requests = requests_of(profile)
+        self.crc_order: Order = crc_order or wire.crc_order
         self.skipped = 0
-        self.expected = expected or Expected()
         self._judge = Judge(profile, self.plan)
-        self._crc_order: Order = crc_order or wire.crc_order
-        self._open = b""
-        fields = [profile.fields[name] for name in self.plan.names]
-        self._spans = [range(_at(field), _at(field) + _size(field, profile)) for field in fields]
-        self._addresses = sorted({address for span in self._spans for address in span})
-        self._bytes = itemgetter(*_places(fields, self._addresses, profile))
-        self._pack = Layout(f">{len(self._addresses)}H").pack
-        self._unpack = Layout(">" + "".join(CODES[_type(field, profile)] for field in fields)).unpack
+        tables = _tables(profile)
+        placed = {number.name: number for table in reversed(tables) for number in table.numbers}
+        self._places = [placed[name].place for name in self.plan.names]
+        self._known = {at for table in tables for row in table.rows() for at in row}
+        self._texts = [text for table in tables for text in table.texts]
+        self._states = [state for table in tables for state in table.states]
+        self._status = [(name, one, place, least_flags(one, self.plan)) for table in tables for name, one, place in table.status]
+        self._prepare([placed[name].field for name in self.plan.names])
+        self.expected = expected or Expected()
 
-    def reading(self, image: Image, notes: Sequence[str] = ()) -> Reading:
+    def _prepare(self, fields: Sequence[Field]) -> None:
+        """One layout over all numbers' bytes, in the plan's order."""
+        self._addresses = sorted({at for place in self._places for at in place.registers})
+        index = {at: 2 * number for number, at in enumerate(self._addresses)}
+        spots = [index[at] + low for place in self._places for at, low in place.bytes]
+        self._bytes = itemgetter(*spots) if spots else lambda packed: ()
+        self._pack = Layout(f">{len(self._addresses)}H").pack
+        self._unpack = Layout(">" + "".join(WORD_CODES[place.kind] for place in self._places)).unpack
+        self._cuts = [
+            (at, field.bits[0], (2 << field.bits[1] - field.bits[0]) - 1) for at, field in enumerate(fields) if field.bits
+        ]
+
+    @property
+    def expected(self) -> Expected:
+        """What raw answers are held against."""
+        return self._expected
+
+    @expected.setter
+    def expected(self, expected: Expected) -> None:
+        self._expected = expected
+        self._answers = Answers(expected, self.crc_order)
+
+    def read(self, image: Image) -> Result:
+        """The reading, or the fault that a state register means."""
+        for name, state, place in self._states:
+            raw = place.number(image)
+            if _holds(state, raw):
+                return Fault(f"{state.code}:{raw}" if name == "error" else name)
+        return self.reading(image)
+
+    def reading(self, image: Image) -> Reading:
         """Fields whose registers are not in the image are missing."""
         words = [image.get(address) for address in self._addresses]
         packed = self._pack(*[word or 0 for word in words])
         numbers: Sequence[Number] = self._unpack(bytes(self._bytes(packed)))
+        if self._cuts:
+            numbers = list(numbers)
+            for at, low, mask in self._cuts:
+                numbers[at] = int(numbers[at] or 0) >> low & mask
         if None in words:
             numbers = [
-                number if all(address in image for address in span) else None
-                for number, span in zip(numbers, self._spans, strict=True)
+                number if all(address in image for address in place.registers) else None
+                for number, place in zip(numbers, self._places, strict=True)
             ]
-        return self._judge.judge(numbers, {}, {}, notes)
+        held = [(name, marks) for name, status, place, marks in self._status if _holds(status, place.number(image))]
+        texts = self._words(image) if self._texts else {}
+        return self._judge.judge(numbers, texts, {}, [name for name, _ in held], [marks for _, marks in held])
+
+    def _words(self, image: Image) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for text in self._texts:
+            if all(at in image for at in text.registers):
+                words = [image[at] for at in text.registers]
+                said = _clock(words) if text.field.builtin == "packed_clock" else _text(words)
+                if said:
+                    found[text.name] = said
+        return found
 
     def feed(self, data: bytes) -> list[Result]:
-        self._open += data
-        answer = read_answer(self._open, self.expected, self._crc_order)
-        if isinstance(answer, Fault):
-            if answer.code in ("truncated", "echo"):
-                return []
-            self.reset()
-            return [answer]
-        self.reset()
-        if not any(address in answer.image for address in self._addresses):
-            return [Fault("schema_mismatch", "none of this profile's registers is in the answer")]
-        return [self.reading(answer.image)]
+        found: list[Result] = []
+        for answer in self._answers.feed(data):
+            if isinstance(answer, Fault):
+                found.append(answer)
+            elif self._known.isdisjoint(image := answer.image):
+                found.append(Fault("schema_mismatch", "none of this profile's registers is in the answer"))
+            else:
+                found.append(self.read(image))
+        self.skipped = self._answers.skipped
+        return found
 
     def finish(self) -> list[Result]:
-        left, self._open = self._open, b""
-        answer = read_answer(left, self.expected, self._crc_order) if left else None
-        return [answer] if isinstance(answer, Fault) else []
+        return list(self._answers.finish())
 
     def reset(self) -> None:
-        self._open = b""
+        self.expected = self._expected
 
 
-def expected_of(request: bytes, *, any_unit: bool = False) -> Expected:
-    """What answers a raw read request, in RTU or TCP framing."""
-    if len(request) == 12 and request[2:6] == b"\0\0\0\x06":
-        transaction, unit, function, first, count = unpack(">H4xBBHH", request)
-        return Expected(None if any_unit else unit, function, count, first, transaction, request)
-    if len(request) == 8 and request[1] in (3, 4):
-        unit, function, first, count = unpack(">BBHH", request[:6])
-        return Expected(None if any_unit else unit, function, count, first, None, request)
-    return Expected(raw=request)
+def _holds(test: State | Status, raw: Number) -> bool:
+    """Whether a register says what a state or status waits for."""
+    if raw is None:
+        return False
+    if test.equals:
+        return raw in test.equals
+    if test.differs:
+        return raw not in test.differs
+    if isinstance(test, Status):
+        return test.bit is not None and bool(int(raw) >> test.bit & 1)
+    if test.bits:
+        return bool(int(raw) & test.bits)
+    if test.bytes:
+        return int(raw).to_bytes(2, "big", signed=raw < 0) == test.bytes
+    return False
 
 
-def read_answer(raw: bytes, expected: Expected, crc_order: Order = "little") -> Block | Fault:
-    """One answer. Bytes before it (a late reply, a wake-up zero, our own echo) are passed over when a good one follows."""
-    looks_tcp = expected.function is None and len(raw) >= 8 and raw[2:4] == b"\0\0" and int.from_bytes(raw[4:6], "big") < 256
-    if expected.transaction is not None or looks_tcp:
-        return _tcp(raw, expected)
-    if expected.raw and raw.startswith(expected.raw):
-        rest = raw[len(expected.raw) :]
-        return read_answer(rest, replace(expected, raw=b""), crc_order) if rest else Fault("echo", "our own request came back")
-    first = _rtu(raw, expected, crc_order)
-    if isinstance(first, Block) or first.code.startswith("modbus_exception"):
-        return first
-    for at in range(1, len(raw) - 4):
-        later = _rtu(raw[at:], expected, crc_order)
-        if isinstance(later, Block) and expected.count is not None:
-            return later
-    return first
+def _clock(words: Sequence[int]) -> str:
+    """mm:ss, dd:hh, yy:MM (EPEver 1733 protocol, 0x9013) as RFC 3339 without an offset; '' where it is no time."""
+    minute, second, day, hour, year, month = (byte for word in words[:CLOCK_WORDS] for byte in (word >> 8, word & 0xFF))
+    if not (minute < 60 and second < 60 and hour < 24 and 1 <= day <= 31 and 1 <= month <= 12 and year < 100):
+        return ""
+    return f"20{year:02}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
 
 
-def _rtu(raw: bytes, expected: Expected, crc_order: Order) -> Block | Fault:
-    if len(raw) < 5:
-        return Fault("truncated", f"{len(raw)} bytes")
-    length = 5 if raw[1] & 0x80 else 5 + raw[2]
-    if len(raw) < length:
-        return Fault("truncated", f"{len(raw)} of {length} bytes")
-    if crc16_modbus(raw[: length - 2]) != int.from_bytes(raw[length - 2 : length], crc_order):
-        swapped = crc16_modbus(raw[: length - 2]) == int.from_bytes(raw[length - 2 : length][::-1], crc_order)
-        return Fault("bad_checksum", "it fits with its bytes swapped: crc_order" if swapped else "")
-    return _answer(raw[0], raw[1 : length - 2], expected)
+def _unclock(said: str) -> list[int]:
+    """The three registers that hold `2015-07-02T02:24:05`."""
+    date, _, clock = said[:19].partition("T")
+    year, month, day = (int(part) for part in date.split("-"))
+    hour, minute, second = (int(part) for part in clock.split(":"))
+    return [minute << 8 | second, day << 8 | hour, year % 100 << 8 | month]
 
 
-def _tcp(raw: bytes, expected: Expected) -> Block | Fault:
-    if len(raw) < 9:
-        return Fault("truncated", f"{len(raw)} bytes")
-    transaction, protocol, length = unpack(">HHH", raw[:6])
-    if protocol != 0:
-        return Fault("bad_header", f"protocol {protocol}")
-    if length < 3:
-        return Fault("bad_length", f"{length} bytes")
-    if len(raw) < 6 + length:
-        return Fault("truncated", f"{len(raw)} of {6 + length} bytes")
-    if expected.transaction is not None and transaction != expected.transaction:
-        return Fault("wrong_transaction", f"{transaction}, asked was {expected.transaction}")
-    return _answer(raw[6], raw[7 : 6 + length], expected)
-
-
-def _answer(unit: int, pdu: bytes, expected: Expected) -> Block | Fault:
-    """`pdu`: function, byte count, data; or function | 0x80, exception."""
-    if expected.unit is not None and unit != expected.unit:
-        return Fault("wrong_slave", f"{unit}, asked was {expected.unit}")
-    function = pdu[0] & 0x7F
-    if expected.function is not None and function != expected.function:
-        return Fault("wrong_function", f"{function}, asked was {expected.function}")
-    if pdu[0] & 0x80:
-        return Fault(f"modbus_exception:{pdu[1]}")
-    if function not in (3, 4):
-        return Fault("wrong_function", f"{function} reads no registers")
-    data = pdu[2:]
-    if pdu[1] != len(data) or len(data) % 2 or (expected.count is not None and len(data) != 2 * expected.count):
-        return Fault("bad_length", f"{len(data)} bytes of data, {pdu[1]} announced")
-    return Block(expected.first, unpack(f">{len(data) // 2}H", data))
-
-
-def _numbers(profile: Profile) -> dict[str, Field]:
-    return {name: profile.fields[name] for name in profile.numbers}
-
-
-def _at(field: Field) -> int:
-    assert isinstance(field.at, int)  # noqa: S101  # profile.py refuses others
-    return field.at
-
-
-def _type(field: Field, profile: Profile) -> Type:
-    return field.type or default_type(profile.wire)
-
-
-def _size(field: Field, profile: Profile) -> int:
-    """In words."""
-    return SIZES[_type(field, profile)] // 2
-
-
-def _places(fields: Sequence[Field], addresses: Sequence[int], profile: Profile) -> list[int]:
-    """Where each byte of each value stands among the packed words, highest first."""
-    wire = profile.wire
-    assert isinstance(wire, RegisterWire)  # noqa: S101  # the caller chose by grammar
-    places: list[int] = []
-    for field in fields:
-        span = range(_at(field), _at(field) + _size(field, profile))
-        words = span if (field.words or wire.words) == "high_first" else reversed(span)
-        for address in words:
-            high = 2 * addresses.index(address)
-            places += [high, high + 1] if (field.order or wire.order) == "big" else [high + 1, high]
-    return places
+def _text(words: Sequence[int]) -> str:
+    raw = b"".join(word.to_bytes(2, "big") for word in words).partition(b"\0")[0]
+    return "".join(letter if letter.isprintable() else " " for letter in raw.decode("latin-1")).strip()
 
 
 def encoder(profile: Profile) -> Callable[[Mapping[str, float | int | str]], dict[int, int]]:
-    """values [canonical units] -> the registers that hold them. A missing value is its sentinel, else zero (f32: NaN)."""
+    """values [canonical units] and texts -> the registers that hold them. A missing value is its sentinel, else zero (f32: NaN).
+
+    Status and state registers hold what means that all is well: zero, or the first number that is asked for.
+    """
     plan = plan_of(profile)
-    fields = _numbers(profile)
+    index = {name: at for at, name in enumerate(plan.names)}
+    tables = _tables(profile)
 
     def encode(values: Mapping[str, float | int | str]) -> dict[int, int]:
         image: dict[int, int] = {}
-        for index, (name, field) in enumerate(fields.items()):
-            kind, value = _type(field, profile), values.get(name)
-            raw = _absent(field, kind) if value is None else raw_of(name, float(value), kind, plan, index)
-            span = range(_at(field), _at(field) + _size(field, profile))
-            packed = pack(">" + CODES[kind], raw)
-            for place, byte in zip(_places([field], list(span), profile), packed, strict=True):
-                address, low = span[place // 2], place % 2
-                image[address] = image.get(address, 0) | byte << (0 if low else 8)
+        for table in tables:
+            tests: tuple[tuple[str, State | Status, Place], ...] = (*table.states, *table.status)
+            for _, test, place in tests:
+                if not any(at in image for at in place.registers):
+                    place.put(image, int(test.differs[0]) if test.differs else 0)
+            for text in table.texts:
+                words = _said(text, str(values.get(text.name, "")))
+                image.update(zip(text.registers, words, strict=True))
+            for number in table.numbers:
+                kind, value = number.place.kind, values.get(number.name)
+                raw = (
+                    _absent(number.field, kind)
+                    if value is None
+                    else raw_of(number.name, float(value), kind, plan, index[number.name])
+                )
+                if not number.field.bits:
+                    image.update(dict.fromkeys(number.place.registers, 0))
+                number.place.put(image, int(raw) << number.field.bits[0] if number.field.bits else raw)
         return image
 
     return encode
 
 
+def _said(text: _Text, said: str) -> list[int]:
+    if text.field.builtin == "packed_clock":
+        return _unclock(said) if said else [0] * CLOCK_WORDS
+    raw = said.encode("latin-1", "replace")[: 2 * len(text.registers)].ljust(2 * len(text.registers), b"\0")
+    return [int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)]
+
+
 def _absent(field: Field, kind: Type) -> int | float:
-    if kind == "f32":
+    if kind in ("f32", "f64"):
         return field.sentinels[0] if field.sentinels else float("nan")
     return int(field.sentinels[0]) if field.sentinels else 0
+
+
+__all__ = ["Block", "Expected", "Image", "RegisterDecoder", "Request", "encoder", "requests_of"]

@@ -4,9 +4,9 @@ Every failure here carries `state`, one of the words that `status` shows beside 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from msgspec import Struct
@@ -14,9 +14,19 @@ from msgspec import Struct
 from readings.errors import Drop, Retry, Stop, Wait
 
 Kind = Literal["serial", "modbus-tcp", "modbus-rtu", "http", "https", "listen", "replay"]
-KINDS = ("serial:/dev/ttyUSB0", "modbus-tcp://HOST:502?unit=1", "http://HOST/path", "https://HOST/path", "replay:FILE")
-NOT_YET = ("modbus-rtu", "listen")
+KINDS = (
+    *("serial:/dev/ttyUSB0", "modbus-rtu:/dev/ttyUSB0?unit=1", "modbus-tcp://HOST:502?unit=1"),
+    *("http://HOST/path", "https://HOST/path", "listen:/path/TOKEN", "replay:FILE"),
+)
 MODBUS_PORT = 502
+LISTEN = ("127.0.0.1", 8180)
+"""Where posts are heard when nothing else is said."""
+LINE_KEYS: Mapping[str, tuple[str | int, ...]] = {
+    "baud": (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200),
+    "parity": ("none", "even", "odd"),
+    "stop_bits": (1, 2),
+}
+"""What an address may say of its line instead of the profile: many Modbus devices let a user set it."""
 
 
 class BadAddress(Stop):
@@ -75,6 +85,18 @@ class NoData(Wait):
     state: ClassVar[str] = "no_data"
 
 
+class NothingNew(Wait):
+    """A device that speaks when it likes has not spoken since: nothing to tell, its state stays what it is."""
+
+    state: ClassVar[str] = ""
+
+
+class Overdue(Wait):
+    """A device that posts by itself has not posted for too long."""
+
+    state: ClassVar[str] = "no_answer"
+
+
 def boottime_ns() -> int:
     """CLOCK_BOOTTIME [ns]: goes on while the machine sleeps, never steps."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -104,7 +126,10 @@ class Line(Protocol):
 
 
 class Address(Struct, frozen=True):
-    """A parsed `at:`. `port_key`: what one thread must have to itself. `identity`: equal for two that reach the same thing."""
+    """A parsed `at:`. `port_key`: what one thread must have to itself. `identity`: equal for two that reach the same thing.
+
+    `line`: what it says of a serial line, by the names of Link. `allow`: networks whose posts are heard.
+    """
 
     kind: Kind
     text: str
@@ -113,9 +138,13 @@ class Address(Struct, frozen=True):
     port: int = 0
     unit: int | None = None
     url: str = ""
+    line: Mapping[str, Any] = {}
+    allow: tuple[str, ...] = ()
 
     @property
     def port_key(self) -> str:
+        if self.kind == "listen":
+            return f"listen:{self.host}:{self.port}{self.url}"
         if self.path is not None:
             return f"{'replay' if self.kind == 'replay' else 'serial'}:{self.path}"
         return f"{self.kind}:{self.host}:{self.port}"
@@ -133,10 +162,7 @@ def parse_address(text: str, base_dir: Path) -> Address:
         raise BadAddress("is no address", what=text, hint=_likely(text))
     if any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):
         raise BadAddress("has a blank in it", what=text, hint=_allowed())
-    address = read(text, rest, base_dir)
-    if kind in NOT_YET:
-        raise BadAddress(f"{kind}: is not in this version", what=text, hint=_allowed())
-    return address
+    return read(text, rest, base_dir)
 
 
 def _allowed() -> str:
@@ -202,19 +228,24 @@ def _ipv4(host: str) -> bool:
     return len(parts) == 4 and all(part.isdigit() and len(part) <= 3 and int(part) <= 255 for part in parts)
 
 
-def _unit(text: str, query: str, default: int | None) -> int | None:
-    unit = default
-    seen: set[str] = set()
+def _queried(text: str, query: str, known: Mapping[str, tuple[str | int, ...]]) -> dict[str, Any]:
+    """What stands behind `?`, by key: a unit, and where `known` has some, line settings."""
+    found: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
-        if key != "unit" or key in seen:
-            raise BadAddress(
-                f"`{key}` stands there twice" if key in seen else f"`{key}` is unknown", what=text, hint="allowed: ?unit=1"
-            )
-        if not value.isdecimal() or not value.isascii() or int(value) > 255:
+        if (key != "unit" and key not in known) or key in found:
+            why = f"`{key}` stands there twice" if key in found else f"`{key}` is unknown"
+            allowed = "?unit=1" + "".join(f"&{name}={choices[0]}" for name, choices in known.items())
+            raise BadAddress(why, what=text, hint=f"allowed: {allowed}")
+        if key != "unit":
+            choices = {str(choice): choice for choice in known[key]}
+            if value not in choices:
+                raise BadAddress(f"{key} {value!r}", what=text, hint=f"one of {', '.join(choices)}")
+            found[key] = choices[value]
+        elif not value.isdecimal() or not value.isascii() or int(value) > 255:
             raise BadAddress(f"unit {value!r}", what=text, hint="a Modbus unit is a whole number from 0 to 255")
-        seen.add(key)
-        unit = int(value)
-    return unit
+        else:
+            found[key] = int(value)
+    return found
 
 
 def _modbus_tcp(text: str, rest: str, base_dir: Path) -> Address:
@@ -223,7 +254,7 @@ def _modbus_tcp(text: str, rest: str, base_dir: Path) -> Address:
     split = _network(text)
     if split.path not in ("", "/"):
         raise BadAddress(f"has a path, {split.path}", what=text, hint="write modbus-tcp://HOST:502?unit=1")
-    unit = _unit(text, split.query, 1)
+    unit = _queried(text, split.query, {}).get("unit", 1)
     return Address("modbus-tcp", text, host=split.hostname or "", port=split.port or MODBUS_PORT, unit=unit)
 
 
@@ -231,7 +262,8 @@ def _modbus_rtu(text: str, rest: str, base_dir: Path) -> Address:
     path, _, query = rest.partition("?")
     if not path or path.startswith("//"):
         raise BadAddress("names no port", what=text, hint="write modbus-rtu:/dev/ttyAMA0?unit=1")
-    return Address("modbus-rtu", text, path=Path(_normal(base_dir / path)), unit=_unit(text, query, 1))
+    said = _queried(text, query, LINE_KEYS)
+    return Address("modbus-rtu", text, path=Path(_normal(base_dir / path)), unit=said.pop("unit", 1), line=said)
 
 
 def _web(text: str, rest: str, base_dir: Path) -> Address:
@@ -249,7 +281,9 @@ def _web(text: str, rest: str, base_dir: Path) -> Address:
 def _listen(text: str, rest: str, base_dir: Path) -> Address:
     if not rest.startswith("/") or rest.startswith("//"):
         raise BadAddress("names no path", what=text, hint="write listen:/airrohr/TOKEN")
-    return Address("listen", text, url=rest)
+    if not set("?#").isdisjoint(rest):
+        raise BadAddress("has a `?` or `#`", what=text, hint="write listen:/airrohr/TOKEN")
+    return Address("listen", text, host=LISTEN[0], port=LISTEN[1], url=rest)
 
 
 _READERS: dict[str, Callable[[str, str, Path], Address]] = {

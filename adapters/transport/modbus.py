@@ -2,11 +2,13 @@
 
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from adapters.decode.modbus import Block, Request
 from adapters.decode.reading import Fault
-from adapters.decode.registers import Block, Request
+from adapters.profile import Command
 from adapters.transport.base import LinkFailed, Refused, Unanswered
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Connection:
         if self._users == 0:
             self._drop()
 
-    def ask(self, unit: int, request: Request, timeout_s: float) -> tuple[Block | Fault, bytes]:
+    def ask(self, unit: int, request: Request, timeout_s: float, counted: Counter[str]) -> tuple[Block | Fault, bytes]:
         """The words (or what the device refuses) and the bytes of the answer. Raises Unanswered, Refused, LinkFailed."""
         from pymodbus.exceptions import ConnectionException, ModbusException
 
@@ -64,7 +66,27 @@ class Connection:
         words = tuple(answer.registers)
         if len(words) != request.count:
             return Fault("bad_length", f"{len(words)} words, asked was for {request.count}")
-        return Block(request.address, words)
+        return Block(request.function, request.address, words)
+
+    def tell(self, unit: int, command: Command) -> None:
+        """Sends a command that writes one register or one coil. Raises Unanswered, Refused, LinkFailed."""
+        from pymodbus.exceptions import ModbusException
+
+        client, data, where = self._connected(command.timeout_s), command.data, f"{self.host}:{self.port}, unit {unit}"
+        address, value = int.from_bytes(data[1:3], "big"), int.from_bytes(data[3:5], "big")
+        try:
+            answer: Any = (
+                client.write_coil(address, value != 0, device_id=unit)
+                if data[0] == 5
+                else client.write_register(address, value, device_id=unit)
+            )
+        except (ModbusException, OSError) as error:
+            self._drop()
+            raise Unanswered("does not answer a command", what=where, hint="is the unit number right, and it on?") from error
+        if answer.isError():
+            raise Refused("refuses a command", what=where, hint="does this model know it? look at `open` in its profile")
+        if command.pause_s:
+            time.sleep(command.pause_s)
 
     def _connected(self, timeout_s: float) -> "ModbusTcpClient":
         if self._client is None:

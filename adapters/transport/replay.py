@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from adapters.decode.registers import Expected, expected_of
+from adapters.decode.modbus import Expected, expected_of
 from adapters.transport.base import Chunk, Unplugged, boottime_ns
 from readings.errors import Stop
 

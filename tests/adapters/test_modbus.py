@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters.catalogue import Catalogue
+from adapters.decode.modbus import register
 from adapters.decode.registers import encoder
 from adapters.profile import Profile
 from adapters.sensor import Sensor, open_sensor
@@ -82,9 +83,10 @@ def honest(profile: Profile) -> Say:
     image = encoder(profile)(VALUES)
 
     def say(transaction: int, unit: int, function: int, address: int, count: int) -> bytes:
-        if function != 4 or address % 2 or not all(at in image for at in range(address, address + count)):
+        asked = [register(function, at) for at in range(address, address + count)]
+        if address % 2 or not all(at in image for at in asked):
             return framed(transaction, unit, bytes([function | 0x80, 2]))
-        words = b"".join(image[at].to_bytes(2, "big") for at in range(address, address + count))
+        words = b"".join(image[at].to_bytes(2, "big") for at in asked)
         return framed(transaction, unit, bytes([function, len(words)]) + words)
 
     return say

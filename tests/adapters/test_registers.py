@@ -10,13 +10,20 @@ from hypothesis import strategies as st
 from adapters.catalogue import Catalogue
 from adapters.decode import Fault, Reading
 from adapters.decode.checksums import crc16_modbus
-from adapters.decode.registers import Block, Expected, RegisterDecoder, encoder, expected_of, read_answer
-from adapters.profile import parse
+from adapters.decode.modbus import Answers, Block, Expected, expected_of, register
+from adapters.decode.registers import RegisterDecoder, encoder
+from adapters.profile import Order, parse
 
 PROFILE = Catalogue.load().get("eastron.sdm230")
 REQUEST = bytes.fromhex("01040000000271cb")
 ANSWER = bytes.fromhex("010404436633341b38")
 """230.2 V. SDM230 protocol document, example (datasheet)."""
+
+
+def read_answer(raw: bytes, expected: Expected, crc_order: Order = "little") -> Block | Fault:
+    """The last thing that these bytes mean."""
+    answers = Answers(expected, crc_order)
+    return ([*answers.feed(raw), *answers.finish()] or [Fault("truncated")])[-1]
 
 
 def code_of(raw: bytes, request: bytes = REQUEST) -> str:
@@ -30,7 +37,7 @@ def rtu(*body: int) -> bytes:
 
 
 def test_an_answer_gives_the_words_at_the_requests_address() -> None:
-    assert read_answer(ANSWER, expected_of(REQUEST)) == Block(0, (0x4366, 0x3334))
+    assert read_answer(ANSWER, expected_of(REQUEST)) == Block(4, 0, (0x4366, 0x3334))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,7 @@ def test_each_fault_has_its_name(raw: bytes, code: str) -> None:
 
 @pytest.mark.parametrize("before", [REQUEST, b"\x00", rtu(1, 4, 2, 0, 7), b"\xff" * 20])
 def test_an_echo_a_wake_up_zero_or_a_late_answer_before_the_good_one_is_passed_over(before: bytes) -> None:
-    assert read_answer(before + ANSWER, expected_of(REQUEST)) == Block(0, (0x4366, 0x3334))
+    assert read_answer(before + ANSWER, expected_of(REQUEST)) == Block(4, 0, (0x4366, 0x3334))
 
 
 def test_tcp_answers_are_told_by_their_bytes() -> None:
@@ -129,11 +136,12 @@ def test_word_order_byte_order_offset_and_gaps_are_each_fields_own(tmp_path: Pat
     assert [(request.address, request.count) for request in heard.requests] == [(0, 6), (6, 2)], (
         "max_words parts, never inside a value"
     )
-    image = {0: 0xFFFD, 1: 0xFFFF, 2: 0xE759, 5: 1263, 6: 0x3F80, 7: 0x0000}
+    words = {0: 0xFFFD, 1: 0xFFFF, 2: 0xE759, 5: 1263, 6: 0x3F80, 7: 0x0000}
+    image = {register(3, at): word for at, word in words.items()}
     reading = heard.reading(image)
     assert reading.values == pytest.approx({"current": -0.003, "voltage": 230.15, "temperature": 26.3, "power_active": 1000.0})
-    assert heard.reading({**image, 5: 32767}).values["temperature"] is None
-    partial = heard.reading({0: 1})
+    assert heard.reading({**image, register(3, 5): 32767}).values["temperature"] is None
+    partial = heard.reading({register(3, 0): 1})
     assert set(partial.values.values()) == {None}, "half a value is none"
     values = {name: value for name, value in reading.values.items() if value is not None}
     assert encoder(profile)(values) == image
