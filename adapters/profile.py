@@ -27,6 +27,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from adapters.document import Node, Reader, entries, merged
+from adapters.paths import ALLOWED as paths_allowed
+from adapters.paths import parsed
 from readings.errors import Drop, Retry, Stop
 from readings.parameters import PARAMETERS
 from readings.units import CONVERSIONS, UNITS, Linear, linear, spelled
@@ -57,6 +59,8 @@ the next column, the unit's own word as a text (Vaisala says its heater's state 
 Tail = Literal["xor_hex", "bcc_xor", "sum8_hex", "sum16_hex", "vaisala_crc3"]
 Checksum = Literal["sum16", "sum8", "twos8", "inv8", "xor8", "crc8", "crc16_modbus", "crc16_8408", "crc16_1021"]
 Count = Annotated[int, Meta(ge=0, le=65535)]
+Place = Annotated[int, Meta(ge=-64, le=65535)]
+MAX_FRAME = 1024
 
 
 class Hex(bytes):
@@ -96,6 +100,21 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True):
 Commands = tuple[Command, ...]
 
 
+class Pattern(Hex):
+    """First bytes of an answer: `81 ..` is a fixed byte and one that may be anything. `known` names the fixed ones."""
+
+    allowed = "bytes as pairs of hex digits, .. for any byte: 42 4d .. 1c"
+    known: tuple[bool, ...] = ()
+
+    @property
+    def literal(self) -> bool:
+        return all(self.known)
+
+    def fits(self, data: bytes) -> bool:
+        """Whether this data may be the beginning of, or begin with, these bytes."""
+        return all(not known or mine == theirs for known, mine, theirs in zip(self.known, self, data, strict=False))
+
+
 class Link(Struct, frozen=True, forbid_unknown_fields=True):
     """Line settings of a serial device, and how long an answer may take [s]."""
 
@@ -112,24 +131,42 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Check(Struct, frozen=True, forbid_unknown_fields=True):
-    """A checksum by name over the bytes `start` up to `end` (default: up to `at`), standing at byte `at`."""
+    """A checksum by name over the bytes `start` up to `end` (default: up to `at`), standing at byte `at`.
+
+    `at` and `end` count from the frame's end when they are negative, for frames of several lengths.
+    """
 
     sum: Checksum
-    at: Count
+    at: Place
     start: Count = 0
-    end: Count | None = None
+    end: Place | None = None
     order: Order = "big"
 
 
-class FrameWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="grammar", tag="frame"):
-    """Frames of fixed length behind fixed first bytes.
+class LengthFrom(Struct, frozen=True, forbid_unknown_fields=True):
+    """A frame that says its own length: the number at byte `at`, and `plus` bytes that it does not count."""
 
+    at: Count
+    type: Literal["u8", "u16"] = "u8"
+    order: Order = "big"
+    plus: Annotated[int, Meta(ge=-64, le=MAX_FRAME)] = 0
+
+
+class FrameWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="grammar", tag="frame"):
+    """Frames behind known first bytes: of a fixed `length`, or of one that stands in them (`length_from`).
+
+    `start` may be empty where a transport delivers whole answers (SPI). `end`: its last bytes. `stuffing: shdlc`: frames between
+    two 7e, in which 7d 5e, 7d 5d, 7d 31, 7d 33 stand for 7e, 7d, 11, 13; all offsets count in the frame as it was before, its
+    first 7e being byte 0.
     `length_at`: from there on the start bytes are the length field, so that a header followed by others counts as bad_length.
     `fixed`: bytes that every real device sends there and that mean nothing to us; the encoder writes them, nobody checks them.
     """
 
-    start: Hex
-    length: Annotated[int, Meta(ge=4, le=1024)]
+    start: Pattern = Pattern()
+    length: Annotated[int, Meta(ge=2, le=MAX_FRAME)] | None = None
+    length_from: LengthFrom | None = None
+    end: Hex = Hex()
+    stuffing: Literal["none", "shdlc"] = "none"
     check: Check | None = None
     length_at: Count | None = None
     order: Order = "big"
@@ -149,12 +186,31 @@ class RegisterWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="g
     crc_order: Order = "little"
 
 
-class JsonWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="grammar", tag="jsonpath"):
-    """One JSON object per answer; a field's `at` is its dotted path, or a list of them: firmwares rename keys.
+class More(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where an answer says that it goes on: `next` holds true or an address, or `page` is below `pages`."""
 
+    next: str = ""
+    page: str = ""
+    pages: str = ""
+
+
+class JsonWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="grammar", tag="jsonpath"):
+    """One JSON answer; a field's `at` is its path (adapters/paths.py), or a list of them: the first that holds something.
+
+    `rows`: where the readings stand, with `[]` at its end a list of them; several: the first that is there. Paths of fields and of
+    status start at the row, those of states at the whole answer. `columns`: each row is a list, and the names of its places stand
+    there. `newest`: only the row with the newest time at this path counts. `more`: notes `more_pages`. `quoted`: numbers are
+    written as text. `missing`: words that mean a missing number. `split`: between the parts of a text (`part` of a field).
     `fixed`: further entries that a real device's answer holds, for the encoder.
     """
 
+    rows: tuple[str, ...] = ()
+    columns: str = ""
+    newest: str = ""
+    more: More | None = None
+    quoted: bool = False
+    missing: tuple[str, ...] = ()
+    split: Annotated[str, Meta(min_length=1, max_length=3)] = ","
     fixed: dict[str, str | int | float | bool] = {}
 
 
@@ -213,6 +269,10 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     In lines: `units`: the units that the device writes beside its numbers, by its own words for them; `unit_at`: the column
     where it does, if not behind the number or in the header; `form`: how a time is written (%Y %y %m %b %d %H %M %S, the year
     of two digits from 1980 on); `beside`: a second column that is read behind the first and a blank.
+
+    In JSON: `unit_at`: the path where the answer names the unit, by the words of `units` or its own spelling; `scale_at`: the path
+    of a word that says which of `scales` the number is multiplied by; `part`: that one of the parts of a text, from 0; `when`:
+    only where one of these words stands at each of these paths; `required`: without it the answer is a schema_mismatch.
     """
 
     at: int | str | tuple[str, ...]
@@ -233,7 +293,12 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     size: Annotated[int, Meta(ge=1, le=255)] | None = None
     builtin: Builtin | None = None
     units: dict[str, str] = {}
-    unit_at: int | None = None
+    unit_at: int | str | None = None
+    required: bool = False
+    when: dict[str, tuple[str | int | float | bool, ...]] = {}
+    part: Annotated[int, Meta(ge=0, le=255)] | None = None
+    scale_at: str | None = None
+    scales: dict[str, float] = {}
     form: str = ""
     beside: int | None = None
 
@@ -279,12 +344,16 @@ class Status(Struct, frozen=True, forbid_unknown_fields=True):
 class Doubt(Struct, frozen=True, forbid_unknown_fields=True):
     """A reading that contradicts itself: any of `positive` above zero while all of `zero` are zero, or all of `absent` absent.
 
+    Or two channels of one quantity lie `apart`: by more than `by` [canonical unit] and more than `percent` of their mean.
     Its values are kept; those named get the flag suspect, and its name is counted.
     """
 
     positive: tuple[str, ...] = ()
     zero: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    apart: tuple[str, str] | None = None
+    by: Annotated[float, Meta(ge=0)] = 0.0
+    percent: Annotated[float, Meta(ge=0, le=200)] = 0.0
 
 
 class Message(Struct, frozen=True, forbid_unknown_fields=True):
@@ -449,12 +518,18 @@ def _with_whole_wires(top: Node) -> Node:
 
 def _hex(kind: type, value: Any) -> Any:
     """msgspec's hook for Hex. A lone byte reads as a number in YAML: its digits count."""
-    if kind is not Hex:
+    if kind not in (Hex, Pattern):
         raise NotImplementedError(kind)
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    if not re.fullmatch(r"[0-9a-fA-F]{2}( ?[0-9a-fA-F]{2})*", text):
+    pair = "([0-9a-fA-F]{2}|[.]{2})" if kind is Pattern else "[0-9a-fA-F]{2}"
+    if not re.fullmatch(f"{pair}( ?{pair})*", text):
         raise ValueError("no hex bytes")
-    return Hex(bytes.fromhex(text))
+    if kind is Hex:
+        return Hex(bytes.fromhex(text))
+    pattern = Pattern(bytes.fromhex(text.replace("..", "00")))
+    pairs = text.replace(" ", "")
+    pattern.known = tuple(pairs[at : at + 2] != ".." for at in range(0, len(pairs), 2))
+    return pattern
 
 
 def conversion(name: str, field: Field) -> Linear:
@@ -551,6 +626,8 @@ class _Rules:
             self.status((*kind.keys, "status", name), status, kind)
         if isinstance(kind.wire, FrameWire):
             self.frame(kind, kind.wire)
+        if isinstance(kind.wire, JsonWire):
+            self.json_wire((*kind.keys, "wire"), kind.wire)
         if isinstance(kind.wire, LinesWire):
             self.lines(kind, kind.wire)
 
@@ -578,6 +655,8 @@ class _Rules:
             if type_ not in (None, "number", "hex", "text"):
                 self.wrong((*key, "type"), f"{type_} does not stand in a line", "number, hex or text")
         numbered = isinstance(wire, (FrameWire, RegisterWire))
+        if isinstance(wire, JsonWire):
+            self.json_paths((*key, "at"), (at,))
         if numbered and (not isinstance(at, int) or at < 0):
             place = "byte" if isinstance(wire, FrameWire) else "register"
             self.wrong((*key, "at"), f"{at!r} is no {place}", "a whole number from 0")
@@ -621,10 +700,12 @@ class _Rules:
     def place(self, key: tuple[str, ...], field: Field, wire: Wire) -> None:
         """Whether `at` and `type` fit the grammar."""
         kind = field.type or default_type(wire)
+        if not isinstance(wire, JsonWire):
+            for name in ("required", "when", "part", "scale_at", "scales"):
+                if getattr(field, name) not in (None, False, {}):
+                    self.wrong((*key, name), f"is not known in grammar {_grammar(wire)}", "it is for grammar jsonpath")
         if isinstance(wire, JsonWire):
-            paths = (field.at,) if isinstance(field.at, str) else field.at
-            if not isinstance(paths, tuple) or not paths or not all(re.fullmatch(r"[^.\s]+(\.[^.\s]+)*", path) for path in paths):
-                self.wrong((*key, "at"), f"{field.at!r} is no JSON path", "dotted keys, pm.0.value, or a list of them")
+            self.json_field(key, field)
             if kind not in ("number", "text", "time"):
                 self.wrong((*key, "type"), f"{kind} does not stand in JSON", "number, text or time")
         elif isinstance(wire, LinesWire):
@@ -633,6 +714,43 @@ class _Rules:
             self.register(key, field, kind)
         elif isinstance(wire, FrameWire):
             self.byte(key, field, kind)
+
+    def json_field(self, key: tuple[str, ...], field: Field) -> None:
+        paths = (field.at,) if isinstance(field.at, str) else field.at
+        if not isinstance(paths, tuple) or not paths:
+            self.wrong((*key, "at"), f"{field.at!r} is no JSON path", paths_allowed)
+            return
+        for name, several in (("at", paths), ("when", tuple(field.when))):
+            self.json_paths((*key, name), several)
+        for name in ("unit_at", "scale_at"):
+            if getattr(field, name) is not None:
+                self.json_paths((*key, name), (getattr(field, name),))
+        if bool(field.scales) != (field.scale_at is not None) or 0 in field.scales.values():
+            self.wrong((*key, "scales"), "no usable factors", "scale_at: a path, scales: {word: factor}, none of them 0")
+        if field.units and field.unit_at is None:
+            self.wrong((*key, "units"), "where does the answer name its unit?", "unit_at: a JSON path")
+        for word, unit in field.units.items():
+            try:
+                linear(unit, field.unit)
+            except Drop as drop:
+                self.wrong((*key, "units"), f"{word}: {drop.why}", drop.hint)
+
+    def json_paths(self, key: tuple[str, ...], paths: tuple[object, ...]) -> None:
+        for path in paths:
+            found = parsed(path)
+            if found is None or (found.many and key[-1] != "rows"):
+                self.wrong(key, f"{path!r} is no JSON path", paths_allowed)
+
+    def json_wire(self, keys: tuple[str, ...], wire: JsonWire) -> None:
+        more = wire.more or More()
+        self.json_paths((*keys, "rows"), wire.rows)
+        for name, path in (("columns", wire.columns), ("newest", wire.newest)):
+            self.json_paths((*keys, name), (path,) if path else ())
+        self.json_paths((*keys, "more"), tuple(path for path in (more.next, more.page, more.pages) if path))
+        if wire.more is not None and not more.next and not (more.page and more.pages):
+            self.wrong((*keys, "more"), "says nothing", "next, or page and pages: JSON paths")
+        for path in wire.fixed:
+            self.json_paths((*keys, "fixed"), (path,))
 
     def register(self, key: tuple[str, ...], field: Field, kind: Type) -> None:
         if not isinstance(field.at, int) or field.at < 0:
@@ -652,80 +770,50 @@ class _Rules:
             self.wrong((*key, "words"), "a frame has no registers", "order: big or little")
 
     def frame(self, kind: "_Part", wire: FrameWire) -> None:
-        keys, length = (*kind.keys, "wire"), wire.length
-        if not 0 < len(wire.start) < length:
-            self.wrong((*keys, "start"), f"{len(wire.start)} bytes", f"fewer than length, {length}")
-        if wire.length_at is not None and not 0 < wire.length_at < len(wire.start):
-            self.wrong((*keys, "length_at"), f"byte {wire.length_at}", "a byte within `start`, not its first")
+        keys, length = (*kind.keys, "wire"), wire.length or MAX_FRAME
+        why, bytes_ = "lies behind the frame", f"the frame has {length} bytes"
+        if (wire.length is None) == (wire.length_from is None):
+            self.wrong((*keys, "length"), "how long is it?", "length: 32, or length_from: {at: 2, type: u16, plus: 4}")
+        self.start(keys, wire, length)
         if wire.check is not None:
-            size = 2 if wire.check.sum in ("sum16", "crc16_modbus") else 1
+            size = 2 if wire.check.sum in ("sum16", "crc16_modbus", "crc16_8408", "crc16_1021") else 1
             end = wire.check.at if wire.check.end is None else wire.check.end
-            if wire.check.at + size > length or not wire.check.start < end <= length:
-                self.wrong((*keys, "check"), "lies behind the frame", f"the frame has {length} bytes")
+            if (
+                wire.check.at + size > (length if wire.check.at >= 0 else 0)
+                or not wire.check.start < end % (length + 1) <= length
+            ):
+                self.wrong((*keys, "check"), why, bytes_)
         for at, fixed in wire.fixed.items():
             if not at.isdecimal() or int(at) + len(fixed) > length:
-                self.wrong((*keys, "fixed", at), "lies behind the frame", f"a byte offset below {length}")
+                self.wrong((*keys, "fixed", at), why, f"a byte offset below {length}")
         for tells, states in kind.states.items():
             for state in states:
                 if isinstance(state.at, int) and state.at + max(len(state.bytes), 1) > length:
-                    self.wrong((*kind.keys, "states", tells), "lies behind the frame", f"the frame has {length} bytes")
+                    self.wrong((*kind.keys, "states", tells), why, bytes_)
         for name, field in kind.fields.items():
             size = field.size or SIZES.get(field.type or wire.type, 1)
             if isinstance(field.at, int) and field.at + size > length:
-                why = f"byte {field.at} + {size} lies behind the frame"
-                self.wrong((*kind.keys, "fields", name, "at"), why, f"the frame has {length} bytes")
+                self.wrong((*kind.keys, "fields", name, "at"), f"byte {field.at} + {size} {why}", bytes_)
 
-    def column(self, key: tuple[str, ...], field: Field, kind: Type, wire: LinesWire) -> None:
-        """Whether a field's keys fit a line of text."""
-        if kind not in ("number", "hex", "text", "time"):
-            self.wrong((*key, "type"), f"{kind} does not stand in a line", "number, hex, text or time")
-        self.at_column((*key, "at"), field.at, wire)
-        if kind == "time" and not TIME_FORM.fullmatch(field.form):
-            self.wrong((*key, "form"), f"{field.form!r} is no date and time", "%Y %y %m %b %d %H %M %S and signs between them")
-        if field.beside is not None and (kind != "time" or field.form.count(" ") != 1):
-            self.wrong((*key, "beside"), "nothing to put together", 'type: time, and its form with one blank: "%d%m%y %H%M%S"')
-        if field.builtin == "packed_clock" or (field.builtin == "nmea_degrees" and not isinstance(field.at, int)):
-            self.wrong((*key, "builtin"), f"{field.builtin} does not stand there", "nmea_degrees at a position, or unit_word")
-        for word, unit in field.units.items():
-            try:
-                linear(unit, PARAMETERS[key[-1]].unit)
-            except (Drop, KeyError) as error:
-                hint = error.hint if isinstance(error, Drop) else ""
-                self.wrong((*key, "units", word), f"{unit!r} is no unit of {key[-1]}", hint)
-
-    def at_column(self, key: tuple[str, ...], at: int | str | tuple[str, ...], wire: LinesWire) -> None:
-        if isinstance(at, int):
-            if not 0 <= at < 256:
-                self.wrong(key, f"{at} is no column", "0 to 255")
-        elif wire.columns == "position":
-            self.wrong(key, f"{at!r} is no column", "a whole number from 0; words where `columns` is header, key or xdr")
-        elif not all((at,) if isinstance(at, str) else at) or not at:
-            self.wrong(key, f"{at!r} is no column", "a title or key as the device writes it, or a list of them")
-
-    def lines(self, kind: "_Part", wire: LinesWire) -> None:
-        keys, main = (*kind.keys, "wire"), self.kinds[0].wire
-        if not wire.end:
-            self.wrong((*keys, "end"), "empty", '"\\n" or another end: "\\r", "\\x03"')
-        if wire.columns == "header" and not wire.header:
-            self.wrong((*keys, "header"), "missing", "the first title of the instrument's header line")
-        if wire.columns == "key" and not wire.pair:
-            self.wrong((*keys, "pair"), "empty", "what stands between key and value")
-        if any(latin(text) is None for text in (wire.start, wire.end, wire.split, *wire.begins, *wire.ignore)):
-            self.wrong(keys, "characters that no serial line carries", "one byte each, \\x00 to \\xff")
-        if isinstance(main, LinesWire) and _ending(main) != _ending(wire):
-            self.wrong((*keys, "end"), "another end than the profile's own", "all lines of a device end alike, their checks too")
-        for at in wire.fixed:
-            if wire.columns == "position" and not (at.isdecimal() and int(at) < 256):
-                self.wrong((*keys, "fixed", at), "is no column", "0 to 255")
+    def start(self, keys: tuple[str, ...], wire: FrameWire, length: int) -> None:
+        if len(wire.start) >= length or (wire.start and not wire.start.known[0]):
+            said = f"{len(wire.start)} bytes" if len(wire.start) >= length else "the first byte may be anything"
+            self.wrong((*keys, "start"), said, f"fewer than length, {length}, the first of them known")
+        if not wire.start and wire.check is None:
+            self.wrong((*keys, "start"), "nothing tells this frame from others", "start: its first bytes, or a check")
+        if wire.length_at is not None and not 0 < wire.length_at < len(wire.start):
+            self.wrong((*keys, "length_at"), f"byte {wire.length_at}", "a byte within `start`, not its first")
+        if wire.stuffing == "shdlc" and wire.start[:1] != b"\x7e":
+            self.wrong((*keys, "start"), "a frame of shdlc begins with 7e", "start: 7e 00 03 00")
 
     def doubts(self) -> None:
         known = [name for kind in self.kinds for name in self.written(kind)]
         for name, doubt in self.parts.get("doubts", {}).items():
-            for parameter in (*doubt.positive, *doubt.zero, *doubt.absent):
+            for parameter in (*doubt.positive, *doubt.zero, *doubt.absent, *(doubt.apart or ())):
                 if parameter not in known:
                     self.wrong(("doubts", name), f"{parameter!r} is no number of this profile", f"one of {', '.join(known)}")
-            if not (doubt.positive and doubt.zero) and not doubt.absent:
-                self.wrong(("doubts", name), "no rule", "positive and zero, or absent: lists of parameters")
+            if not (doubt.positive and doubt.zero) and not doubt.absent and doubt.apart is None:
+                self.wrong(("doubts", name), "no rule", "positive and zero, or absent: lists of parameters; or apart: two")
 
     def written(self, kind: "_Part") -> list[str]:
         """The names under `fields`, the wrong ones too: a mistake in a field is not one in its doubt."""

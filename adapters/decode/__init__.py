@@ -15,7 +15,7 @@ Encoder = Callable[[Mapping[str, float | int | str]], bytes | dict[int, int]]
 def decoder(profile: Profile) -> StreamDecoder:
     """Prepared once, used for every answer of one sensor."""
     if isinstance(profile.wire, FrameWire):
-        return frame.FrameDecoder(profile)
+        return frame.decoder(profile)
     if isinstance(profile.wire, RegisterWire):
         return registers.RegisterDecoder(profile)
     return jsonpath.JsonDecoder(profile)

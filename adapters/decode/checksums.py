@@ -29,17 +29,17 @@ def xor8(data: bytes) -> int:
     return value
 
 
-def _modbus_table() -> tuple[int, ...]:
+def _reflected(polynomial: int) -> tuple[int, ...]:
     table = []
     for byte in range(256):
         crc = byte
         for _ in range(8):
-            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+            crc = crc >> 1 ^ polynomial if crc & 1 else crc >> 1
         table.append(crc)
     return tuple(table)
 
 
-_MODBUS = _modbus_table()
+_MODBUS, _8408 = _reflected(0xA001), _reflected(0x8408)
 
 
 def crc16_modbus(data: bytes) -> int:
@@ -50,15 +50,47 @@ def crc16_modbus(data: bytes) -> int:
     return crc
 
 
+def crc16_8408(data: bytes) -> int:
+    """Reflected 0x1021 from 0xFFFF, as UMB and IPS-7100 use it (CRC-16/MCRF4XX)."""
+    crc = 0xFFFF
+    for byte in data:
+        crc = crc >> 8 ^ _8408[(crc ^ byte) & 0xFF]
+    return crc
+
+
+def crc16_1021(data: bytes) -> int:
+    """0x1021 from 0xFFFF, highest bit first (CRC-16/IBM-3740, also called CCITT-FALSE)."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1
+        crc &= 0xFFFF
+    return crc
+
+
+def crc8(data: bytes) -> int:
+    """0x31 from 0xFF, highest bit first (Sensirion's)."""
+    crc = 0xFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x31 if crc & 0x80 else crc << 1) & 0xFF
+    return crc
+
+
 FUNCTIONS: Mapping[Checksum, Callable[[bytes], int]] = {
     "sum16": sum16,
     "sum8": sum8,
     "twos8": twos8,
     "inv8": inv8,
     "xor8": xor8,
+    "crc8": crc8,
     "crc16_modbus": crc16_modbus,
+    "crc16_8408": crc16_8408,
+    "crc16_1021": crc16_1021,
 }
-SIZES: Mapping[Checksum, int] = {"sum16": 2, "crc16_modbus": 2}
+SIZES: Mapping[Checksum, int] = {"sum16": 2, "crc16_modbus": 2, "crc16_8408": 2, "crc16_1021": 2}
 """Bytes of each sum; 1 where it is not named."""
 
 
@@ -80,6 +112,7 @@ def writer(check: Check) -> Callable[[bytearray], None]:
     function, size = FUNCTIONS[check.sum], SIZES.get(check.sum, 1)
 
     def write(frame: bytearray) -> None:
-        frame[check.at : check.at + size] = function(bytes(frame[start:end])).to_bytes(size, check.order)
+        at = check.at % len(frame)
+        frame[at : at + size] = function(bytes(frame[start:end])).to_bytes(size, check.order)
 
     return write

@@ -5,31 +5,41 @@ the next good frame inside the bad one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from struct import Struct as Layout
 
-from adapters.decode.checksums import checker, writer
-from adapters.decode.reading import Fault, Judge, Number, Plan, Reading, Result, plan_of
-from adapters.profile import SIZES, Field, FrameWire, Order, Profile, State, Type, default_type
+from adapters.decode.checksums import writer
+from adapters.decode.reading import Fault, Plan, Reading, Result, StreamDecoder, plan_of
+from adapters.decode.shape import CHECKSUM, CODES, LENGTH, Shape, pattern_of, shapes_of
+from adapters.profile import MAX_FRAME, SIZES, Field, FrameWire, Message, Profile, Type
 from readings.errors import Drop
 
-CODES: Mapping[Type, str] = {"u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i", "f32": "f"}
-_CHECKSUM, _LENGTH = Fault("bad_checksum"), Fault("bad_length")
+__all__ = ["CODES", "FrameDecoder", "MixedDecoder", "StuffedDecoder", "decoder", "encoder", "raw_of"]
+
+FLAG, ESCAPE = b"\x7e", b"\x7d"
+STUFFED: Mapping[int, bytes] = {0x5E: b"\x7e", 0x5D: b"\x7d", 0x31: b"\x11", 0x33: b"\x13"}
+"""What stands behind a 7d for which byte (Sensirion, SPS30 datasheet, 5.2)."""
+STUFFING = Fault("bad_stuffing")
+
+
+def decoder(profile: Profile) -> StreamDecoder:
+    shapes = shapes_of(profile)
+    if any(shape.wire.stuffing == "shdlc" for shape in shapes):
+        return StuffedDecoder(profile, shapes)
+    plain = shapes[0].start.literal and shapes[0].wire.length is not None
+    return FrameDecoder(profile) if len(shapes) == 1 and plain else MixedDecoder(profile, shapes)
 
 
 class FrameDecoder:
-    """Keeps the open end of the stream between two calls, never more than one frame."""
+    """One kind of frame of one length. Keeps the open end of the stream between two calls, never more than one frame."""
 
     def __init__(self, profile: Profile) -> None:
-        wire = profile.wire
-        assert isinstance(wire, FrameWire)  # noqa: S101  # the caller chose by grammar
-        self.plan: Plan = plan_of(profile)
+        shape = Shape(profile)
+        self.plan: Plan = shape.plan
         self.skipped = 0
-        self._start = bytes(wire.start)
-        self._header = self._start[: wire.length_at] if wire.length_at else self._start
-        self._length = wire.length
-        self._whole: Callable[[bytes], bool] = checker(wire.check) if wire.check else lambda frame: True
-        self._read = _reader(profile, self.plan)
+        self._start, self._header = bytes(shape.start), bytes(shape.header)
+        self._length = shape.wire.length or MAX_FRAME
+        self._wrong, self._read = shape.wrong, shape.read
+        self._whole: Callable[[bytes], bool] = shape._whole if not shape.wire.end else lambda frame: not shape.wrong(frame)
         self._open = b""
 
     def feed(self, data: bytes) -> list[Result]:
@@ -45,7 +55,7 @@ class FrameDecoder:
                 break
             self.skipped += found - at
             if not stream.startswith(start, found) and not start.startswith(stream[found : found + len(start)]):
-                results.append(_LENGTH)
+                results.append(LENGTH)
                 self.skipped += 1
                 at = found + 1
             elif end - found < length:
@@ -57,14 +67,15 @@ class FrameDecoder:
                     found = end
                     break
             else:
-                results.append(_CHECKSUM)
+                if start or not results or isinstance(results[-1], Reading):  # without a start every byte may begin one
+                    results.append(self._wrong(frame) or CHECKSUM)
                 self.skipped += 1
                 at = found + 1
         self._open = stream[max(found, at) :] if found < end else b""
         return results
 
     def finish(self) -> list[Result]:
-        cut = self._open.startswith(self._header)
+        cut = bool(self._open) and self._open.startswith(self._header)
         self.skipped += 0 if cut else len(self._open)
         self.reset()
         return [Fault("truncated")] if cut else []
@@ -81,86 +92,157 @@ def _overlap(stream: bytes, header: bytes) -> int:
     return 0
 
 
-def _reader(profile: Profile, plan: Plan) -> Callable[[bytes], Result]:
-    """frame -> reading, or the fault that its state bytes mean."""
-    unpack = _unpacker([profile.fields[name] for name in plan.names], profile)
-    judge = Judge(profile, plan)
-    states = [
-        (_at(state), _at(state) + len(state.bytes), bytes(state.bytes), Fault(name))
-        for name, several in profile.states.items()
-        for state in several
-    ]
-    careful = any(judge.sentinels) or any(scale.times == 0 for scale in plan.scales)
-    rules, good = judge.rules, plan.good
-    watched = tuple({at for rule in rules for at in rule.zero[:1]})
+class MixedDecoder:
+    """Frames of several kinds or lengths, told apart by their first bytes."""
 
-    def read(frame: bytes) -> Result:
-        for at, end, means, fault in states:
-            if frame[at:end] == means:
-                return fault
-        numbers = unpack(frame)
-        if careful:
-            return judge.judge(numbers, {}, {})
-        for at in watched:
-            if numbers[at] == 0:
-                return judge.judge(numbers, {}, {})
-        return Reading(plan, numbers, good)
+    def __init__(self, profile: Profile, shapes: Sequence[Shape]) -> None:
+        self.plan: Plan = plan_of(profile)
+        self.skipped = 0
+        self._shapes = shapes
+        self._search = pattern_of(shapes).search
+        self._longest = max(len(shape.header) for shape in shapes)
+        self._open = b""
 
-    return read
-
-
-def _unpacker(fields: Sequence[Field], profile: Profile) -> Callable[[bytes], tuple[Number, ...]]:
-    """One precompiled layout for all fields where they lie side by side; several where they overlap or differ in byte order."""
-    groups: list[tuple[str, list[tuple[int, Field]]]] = []
-    for index, field in sorted(enumerate(fields), key=lambda item: _at(item[1])):
-        order = _order(field, profile)
-        for group_order, members in groups:
-            last = members[-1][1]
-            if group_order == order and _at(last) + _size(last, profile) <= _at(field):
-                members.append((index, field))
+    def feed(self, data: bytes) -> list[Result]:
+        stream = self._open + data
+        results: list[Result] = []
+        at, end = 0, len(stream)
+        while at < end:
+            match = self._search(stream, at)
+            found = match.start() if match else self._beginning(stream, at)
+            self.skipped += found - at
+            at = found
+            if match is None:
                 break
-        else:
-            groups.append((order, [(index, field)]))
-    layouts = [_layout(order, [field for _, field in members], profile).unpack_from for order, members in groups]
-    indexes = [index for _, members in groups for index, _ in members]
-    if indexes == sorted(indexes) and len(layouts) == 1:
-        return layouts[0]
-    place = itemgetter(*[indexes.index(index) for index in range(len(fields))]) if len(fields) > 1 else tuple
-    return lambda frame: place(tuple(number for unpack in layouts for number in unpack(frame)))
+            result, size = self._frame(stream[at : at + MAX_FRAME])
+            if result is None:
+                break
+            results.append(result)
+            self.skipped += 0 if size else 1
+            at += size or 1
+        self._open = stream[at:]
+        return results
+
+    def _beginning(self, stream: bytes, at: int) -> int:
+        """From where on the last bytes may be the beginning of a header."""
+        for place in range(max(at, len(stream) - self._longest + 1), len(stream)):
+            if any(shape.header.fits(stream[place:]) and len(stream) - place < len(shape.header) for shape in self._shapes):
+                return place
+        return len(stream)
+
+    def _frame(self, data: bytes) -> tuple[Result | None, int]:
+        """What the frame at the beginning of these bytes means, and its size; size 0: it does not hold; None: too few bytes."""
+        fault: Fault | None = None
+        for shape in self._shapes:
+            if not shape.start.fits(data):
+                continue
+            size = shape.size(data) if len(data) >= len(shape.start) else None
+            if size is None or len(data) < size:
+                return None, 0
+            if size == 0:
+                fault = fault or LENGTH
+                continue
+            frame = data[:size]
+            wrong = shape.wrong(frame)
+            if wrong is None:
+                return shape.read(frame), size
+            fault = fault or wrong
+        return fault or LENGTH, 0
+
+    def finish(self) -> list[Result]:
+        cut = bool(self._open) and self._search(self._open) is not None
+        self.skipped += 0 if cut else len(self._open)
+        self.reset()
+        return [Fault("truncated")] if cut else []
+
+    def reset(self) -> None:
+        self._open = b""
 
 
-def _layout(order: str, fields: Sequence[Field], profile: Profile) -> Layout:
-    parts, at = [">" if order == "big" else "<"], 0
-    for field in fields:
-        if _at(field) > at:
-            parts.append(f"{_at(field) - at}x")
-        parts.append(CODES[_type(field, profile)])
-        at = _at(field) + _size(field, profile)
-    return Layout("".join(parts))
+class StuffedDecoder:
+    """Frames between two 7e. The byte that closes a good frame may open the next one; what stands between them is skipped."""
+
+    def __init__(self, profile: Profile, shapes: Sequence[Shape]) -> None:
+        self.plan: Plan = plan_of(profile)
+        self.skipped = 0
+        self._shapes = shapes
+        self._open = b""
+        self._shared = False
+
+    def feed(self, data: bytes) -> list[Result]:
+        stream = self._open + data
+        results: list[Result] = []
+        at = 0
+        while True:
+            begin = stream.find(FLAG, at)
+            if begin < 0:
+                self.skipped += len(stream) - at
+                self._open = b""
+                return results
+            self.skipped += begin - at
+            close = stream.find(FLAG, begin + 1)
+            if close < 0 and len(stream) - begin <= 2 * MAX_FRAME:
+                self._open = stream[begin:]
+                return results
+            if close < 0 or close - begin > 2 * MAX_FRAME:
+                results.append(LENGTH)
+                self.skipped += 1
+                at, self._shared = begin + 1, False
+                continue
+            if close > begin + 1:
+                result, good = self._frame(stream[begin : close + 1])
+                results += [] if self._shared and not good else [result]
+            else:
+                good = False
+            self.skipped += 0 if good or (self._shared and close == begin + 1) else close - begin
+            at, self._shared = close, good
+
+    def _frame(self, stuffed: bytes) -> tuple[Result, bool]:
+        frame = unstuffed(stuffed)
+        if frame is None:
+            return STUFFING, False
+        fault = None
+        for shape in self._shapes:
+            if not shape.start.fits(frame) or len(frame) < len(shape.header):
+                continue
+            wrong = LENGTH if shape.size(frame) != len(frame) else shape.wrong(frame)
+            if wrong is None:
+                return shape.read(frame), True
+            fault = fault or wrong
+        return fault or Fault("bad_header"), False
+
+    def finish(self) -> list[Result]:
+        cut = len(self._open) > 1 and not self._shared
+        self.skipped += 0 if cut or (self._shared and len(self._open) == 1) else len(self._open)
+        self.reset()
+        return [Fault("truncated")] if cut else []
+
+    def reset(self) -> None:
+        self._open, self._shared = b"", False
 
 
-def _at(field: Field | State) -> int:
-    assert isinstance(field.at, int)  # noqa: S101  # profile.py refuses others
-    return field.at
+def unstuffed(stuffed: bytes) -> bytes | None:
+    """In one pass: 7d 5d 5e is 7d 5e, never 7e. None when a 7d stands before anything that it may not stand before."""
+    first, *rest = stuffed.split(ESCAPE)
+    frame = bytearray(first)
+    for part in rest:
+        if not part or part[0] not in STUFFED:
+            return None
+        frame += STUFFED[part[0]] + part[1:]
+    return bytes(frame)
 
 
-def _type(field: Field, profile: Profile) -> Type:
-    return field.type or default_type(profile.wire)
-
-
-def _size(field: Field, profile: Profile) -> int:
-    return SIZES[_type(field, profile)]
-
-
-def _order(field: Field, profile: Profile) -> Order:
-    return field.order or (profile.wire.order if isinstance(profile.wire, FrameWire) else "big")
+def stuffed(frame: bytes) -> bytes:
+    """Between its two 7e."""
+    codes = {plain[0]: ESCAPE + bytes((code,)) for code, plain in STUFFED.items()}
+    return FLAG + b"".join(codes.get(byte, bytes((byte,))) for byte in frame[1:-1]) + FLAG
 
 
 def raw_of(name: str, value: float, kind: Type, plan: Plan, at: int) -> int | float:
     """The raw number on the wire that means a value [canonical unit]. Raises Drop where it does not fit its type."""
     scale = plan.scales[at]
     raw = (value - scale.offset) / scale.factor
-    if kind == "f32":
+    if kind in ("f32", "f64"):
         return raw
     whole, (low, high) = round(raw), _span(kind)
     if not low <= whole <= high:
@@ -173,32 +255,77 @@ def _span(kind: Type) -> tuple[int, int]:
     return (0, 2**bits - 1) if kind.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
-def encoder(profile: Profile) -> Callable[[Mapping[str, float | int | str]], bytes]:
+def encoder(profile: Profile, message: Message | None = None) -> Callable[[Mapping[str, float | int | str]], bytes]:
     """values [canonical units] -> one frame, checksum and fixed bytes included. A missing value is its sentinel, else zero."""
-    wire = profile.wire
+    part = message or profile
+    wire = part.wire
     assert isinstance(wire, FrameWire)  # noqa: S101  # the caller chose by grammar
-    plan = plan_of(profile)
-    template = bytearray(wire.length)
-    template[: len(wire.start)] = wire.start
-    for offset, fixed in wire.fixed.items():
-        template[int(offset) : int(offset) + len(fixed)] = fixed
+    plan = plan_of(profile, message)
     write = writer(wire.check) if wire.check else None
-    fields = [(name, profile.fields[name]) for name in plan.names]
+    index = {name: at for at, name in enumerate(plan.names)}
 
     def encode(values: Mapping[str, float | int | str]) -> bytes:
-        frame = bytearray(template)
-        for index, (name, field) in enumerate(fields):
-            kind, value = _type(field, profile), values.get(name)
-            raw = _absent(field, kind) if value is None else raw_of(name, float(value), kind, plan, index)
-            Layout((">" if _order(field, profile) == "big" else "<") + CODES[kind]).pack_into(frame, _at(field), raw)
+        frame = _template(wire, part.fields, values)
+        for name, field in part.fields.items():
+            if field.type != "text":
+                value = values.get(name)
+                kind = field.type or wire.type
+                raw = _absent(field, kind) if value is None else raw_of(name, float(value), kind, plan, index[name])
+                _put(frame, field, wire, raw)
         if write:
             write(frame)
-        return bytes(frame)
+        return stuffed(bytes(frame)) if wire.stuffing == "shdlc" else bytes(frame)
 
     return encode
+
+
+def _template(wire: FrameWire, fields: Mapping[str, Field], values: Mapping[str, float | int | str]) -> bytearray:
+    """The frame without its numbers: first and last bytes, those without a meaning, texts, its length."""
+    tail = len(wire.end) + (-wire.check.at - len(wire.end) if wire.check and wire.check.at < 0 else 0)
+    held = {
+        name: str(values.get(name, "")).encode("latin-1", "replace") for name, field in fields.items() if field.type == "text"
+    }
+    ends = [len(wire.start)]
+    for name, field in fields.items():
+        assert isinstance(field.at, int)  # noqa: S101  # profile.py refuses others
+        ends.append(field.at + (field.size or (len(held[name]) + 1 if name in held else SIZES[field.type or wire.type])))
+    frame = bytearray(wire.length or max(ends) + tail)
+    frame[: len(wire.start)] = wire.start
+    for offset, fixed in wire.fixed.items():
+        frame[int(offset) : int(offset) + len(fixed)] = fixed
+    for name, text in held.items():
+        at = fields[name].at
+        assert isinstance(at, int)  # noqa: S101  # profile.py refuses others
+        text = text[: fields[name].size or len(text)]
+        frame[at : at + len(text)] = text
+    if wire.length_from is not None:
+        place = wire.length_from
+        width = SIZES[place.type]
+        frame[place.at : place.at + width] = (len(frame) - place.plus).to_bytes(width, place.order)
+    if wire.end:
+        frame[-len(wire.end) :] = wire.end
+    return frame
+
+
+def _put(frame: bytearray, field: Field, wire: FrameWire, raw: int | float) -> None:
+    """A number into its bytes; fields that share them each fill their own bits."""
+    kind, order = field.type or wire.type, field.order or wire.order
+    assert isinstance(field.at, int)  # noqa: S101  # profile.py refuses others
+    at, size = field.at, SIZES[kind]
+    if kind in ("f32", "f64"):
+        Layout((">" if order == "big" else "<") + CODES[kind]).pack_into(frame, at, raw)
+        return
+    whole = int(raw)
+    if field.bits:
+        mask = (2 << field.bits[1] - field.bits[0]) - 1
+        there = int.from_bytes(frame[at : at + size], order)
+        whole = there & ~(mask << field.bits[0]) | (whole & mask) << field.bits[0]
+        frame[at : at + size] = whole.to_bytes(size, order)
+    else:
+        frame[at : at + size] = whole.to_bytes(size, order, signed=kind.startswith("s"))
 
 
 def _absent(field: Field, kind: Type) -> int | float:
     if not field.sentinels:
         return 0
-    return field.sentinels[0] if kind == "f32" else int(field.sentinels[0])
+    return field.sentinels[0] if kind in ("f32", "f64") else int(field.sentinels[0])

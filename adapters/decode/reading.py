@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from adapters.profile import Doubt, Field, Profile, conversion, default_type
+from adapters.profile import FLOATING, Doubt, Field, Message, Profile, Status, Wire, conversion, default_type
 from readings.parameters import PARAMETERS
 from readings.sample import Channel, Flag, unscale
 
@@ -36,6 +36,11 @@ class Scale(Struct, frozen=True):
     offset: float
     times: int = 0
     plus: int = 0
+
+    def at(self, exponent: int) -> "Scale":
+        """The same on a finer step, where another message of the device gives more digits."""
+        finer = 10 ** (self.exponent - exponent)
+        return Scale(exponent, self.factor, self.offset, self.times * finer, self.plus * finer)
 
     def value(self, raw: Number) -> float | None:
         if raw is None:
@@ -127,23 +132,31 @@ class StreamDecoder(Protocol):
         """Forgets what stands open."""
 
 
-def plan_of(profile: Profile) -> Plan:
-    names = profile.numbers
-    fields = [profile.every[name] for name in names]
-    scales = [_scale(name, field, profile) for name, field in zip(names, fields, strict=True)]
+def plan_of(profile: Profile, message: Message | None = None) -> Plan:
+    """The channels of all messages; the numbers as the profile's own answer gives them, or one of its messages."""
+    every, names = profile.every, profile.numbers
+    parts: list[Profile | Message] = [profile, *profile.messages.values()]
+    first = {name: next(part for part in parts if name in part.fields) for name in names}
+    mine = message or profile
+    scales: list[Scale] = []
+    for name in names:
+        holder = mine if name in mine.fields else first[name]
+        scale = _scale(name, holder.fields[name], holder.wire)
+        finest = min(_scale(name, part.fields[name], part.wire).exponent for part in parts if name in part.fields)
+        scales.append(scale.at(finest))
     channels = [
-        Channel(name, PARAMETERS[name].unit, scale.exponent, field.place, field.period_s)
-        for name, field, scale in zip(names, fields, scales, strict=True)
+        Channel(name, PARAMETERS[name].unit, scale.exponent, every[name].place, every[name].period_s)
+        for name, scale in zip(names, scales, strict=True)
     ]
     return Plan(channels, scales)
 
 
-def _scale(name: str, field: Field, profile: Profile) -> Scale:
+def _scale(name: str, field: Field, wire: Wire) -> Scale:
     """Exponent no coarser than the wire's own step; a tenth of the stated precision for floats."""
     into = conversion(name, field)
     factor, offset = float(into.scale), float(into.offset)
-    kind = field.type or default_type(profile.wire)
-    if kind in ("f32", "number"):
+    kind = field.type or default_type(wire)
+    if kind in FLOATING:
         step = Fraction(str(field.step)) if field.step is not None else Fraction(str(field.precision)) / 10
         # step and precision are stated in the field's unit: after its own scale, before its unit becomes canonical
         return Scale(_magnitude(step * abs(into.scale) / abs(Fraction(str(field.scale)))), factor, offset)
@@ -173,37 +186,68 @@ class Rule(Struct, frozen=True):
     zero: tuple[int, ...]
     absent: tuple[int, ...]
     flags: tuple[int, ...]
+    apart: tuple[int, ...] = ()
+    by: float = 0.0
+    percent: float = 0.0
+    scale: Scale = Scale(0, 1.0, 0.0)
 
     def holds(self, numbers: Sequence[Number]) -> bool:
+        if self.apart:
+            one, other = (self.scale.value(numbers[at]) for at in self.apart)
+            if one is None or other is None:
+                return False
+            away = abs(one - other)
+            return away > self.by and away > self.percent / 100 * abs(one + other) / 2
         if self.absent:
             return all(numbers[at] is None for at in self.absent)
         return all(numbers[at] == 0 for at in self.zero) and any((numbers[at] or 0) > 0 for at in self.positive)
 
 
-def rules_of(profile: Profile, plan: Plan) -> tuple[Rule, ...]:
-    return tuple(_rule(name, doubt, plan) for name, doubt in profile.doubts.items())
+def rules_of(profile: Profile, plan: Plan, message: Message | None = None) -> tuple[Rule, ...]:
+    """A message is doubted by what it holds itself."""
+    held = (message or profile).fields
+    whole = not profile.messages
+    return tuple(
+        _rule(name, doubt, plan)
+        for name, doubt in profile.doubts.items()
+        if whole or all(parameter in held for parameter in (*doubt.positive, *doubt.zero, *doubt.absent, *(doubt.apart or ())))
+    )
+
+
+def least_flags(status: Status, plan: Plan) -> tuple[int, ...]:
+    """What each value's flag becomes at least while this status holds."""
+    flag = {"good": Flag.GOOD, "suspect": Flag.SUSPECT, "fail": Flag.FAIL}[status.flag]
+    return tuple(int(flag) if not status.of or name in status.of else int(Flag.GOOD) for name in plan.names)
 
 
 def _rule(name: str, doubt: Doubt, plan: Plan) -> Rule:
     positive, zero, absent = (tuple(map(plan.names.index, names)) for names in (doubt.positive, doubt.zero, doubt.absent))
-    doubted = {*positive, *zero}
+    apart = tuple(map(plan.names.index, doubt.apart or ()))
+    doubted = {*positive, *zero, *apart}
     flags = tuple(int(Flag.SUSPECT) if at in doubted else int(Flag.GOOD) for at in range(len(plan.names)))
-    return Rule(name, positive, zero, absent, flags)
+    scale = plan.scales[apart[0]] if apart else Scale(0, 1.0, 0.0)
+    return Rule(name, positive, zero, absent, flags, apart, doubt.by, doubt.percent, scale)
 
 
 class Judge:
     """Raw numbers in, a Reading out: sentinels and unstorable numbers become missing, doubts become flags and notes."""
 
-    def __init__(self, profile: Profile, plan: Plan) -> None:
+    def __init__(self, profile: Profile, plan: Plan, message: Message | None = None) -> None:
         self.plan = plan
-        self.rules = rules_of(profile, plan)
-        self.sentinels = tuple(frozenset(profile.fields[name].sentinels) for name in plan.names)
+        self.rules = rules_of(profile, plan, message)
+        fields = {**profile.every, **(message.fields if message else {})}
+        self.sentinels = tuple(frozenset(fields[name].sentinels) for name in plan.names)
         self._tests = tuple((plan.limit(at), sentinels) for at, sentinels in enumerate(self.sentinels))
 
     def judge(
-        self, found: Sequence[Number], texts: Mapping[str, str], odd: Mapping[int, str], notes: Sequence[str] = ()
+        self,
+        found: Sequence[Number],
+        texts: Mapping[str, str],
+        odd: Mapping[int, str],
+        notes: Sequence[str] = (),
+        least: Sequence[Sequence[int]] = (),
     ) -> Reading:
-        """`odd`: by index, what was odd about a number that is kept all the same; it becomes suspect."""
+        """`odd`: by index, what was odd about a number that is kept all the same; it becomes suspect. `least`: by least_flags."""
         numbers, flags, said = list(found), list(self.plan.good), list(notes)
         for at, (raw, (limit, sentinels)) in enumerate(zip(found, self._tests, strict=True)):
             if raw is not None and -limit <= raw <= limit and raw not in sentinels:  # NaN is within no limits
@@ -219,4 +263,6 @@ class Judge:
             if rule.holds(numbers):
                 said.append(rule.name)
                 flags = [max(mine, theirs) for mine, theirs in zip(flags, rule.flags, strict=True)]
+        for marked in least:
+            flags = list(map(max, flags, marked))
         return Reading(self.plan, tuple(numbers), tuple(flags), texts, tuple(dict.fromkeys(said)))
