@@ -27,8 +27,11 @@ QUOTA_CERTAIN_BYTES = 1 << 20
 """With this much room on the disk it was the quota that SQLite ran into."""
 SLACK_PAGES = 64
 """Beyond the quota, for the transaction that makes room: moving rows may take a page before it frees one."""
-RESERVE_BYTES = 1 << 20
-"""Room for the transaction that makes room on a full disk, where SQLite cannot even delete; less on a small disk."""
+RESERVE_BYTES = 2 << 20
+"""Room for the transaction that makes room on a full disk, where SQLite cannot even delete; less on a small disk.
+
+Half of it is for the file, which grows by what the WAL holds; so the WAL never holds more than that.
+"""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -164,18 +167,23 @@ def _free_bytes(path: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def keep_reserve(path: Path, quota_bytes: int) -> None:
-    """Claims room on the disk in a file beside the outbox, while there is plenty."""
+def keep_reserve(path: Path, quota_bytes: int) -> int:
+    """Claims room on the disk in a file beside the outbox, while there is plenty. Its size [bytes], 0 without one."""
     reserve = beside(path, ".reserve")
     try:
+        if reserve.exists():
+            return reserve.stat().st_size
         found = os.statvfs(path.parent)
-        wanted = min(RESERVE_BYTES, quota_bytes // 32, found.f_blocks * found.f_frsize // 8) // 4096 * 4096
-        if reserve.exists() or wanted == 0 or found.f_bavail * found.f_frsize < 3 * wanted:
-            return
+        wanted = min(RESERVE_BYTES, quota_bytes // 8, found.f_blocks * found.f_frsize // 4) // 4096 * 4096
+        if wanted == 0 or found.f_bavail * found.f_frsize < 2 * wanted:
+            return 0
         with reserve.open("wb") as out:
             os.posix_fallocate(out.fileno(), 0, wanted)
     except OSError as error:
         log.warning("no reserve path=%s why=%r", reserve, error.strerror)
+        release_reserve(path)
+        return 0
+    return wanted
 
 
 def release_reserve(path: Path) -> None:

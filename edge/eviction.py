@@ -31,11 +31,15 @@ class May(Struct, frozen=True):
 
 
 class Shelf(Struct, frozen=True):
-    """What is on the card: rows by stream, oldest first; the stream that grows; each one's boot; numbers declared lost before."""
+    """What is on the card: rows by stream, oldest first; the stream that grows; each one's boot; the first anchor of each boot.
+
+    `lost`: numbers that were declared lost before, as far as it may have to be said again.
+    """
 
     present: Mapping[str, Ranges]
     current: str
     boots: Mapping[str, str] = {}
+    anchors: frozenset[tuple[str, int]] = frozenset()
     lost: Mapping[str, Ranges] = {}
 
 
@@ -156,7 +160,7 @@ def _but_needed(shelf: Shelf, taken: Mapping[str, Ranges], seen: Mapping[str, Se
     out = {}
     for stream, numbers in taken.items():
         kept = _needed(seen[stream], left[stream], grows=stream == shelf.current)
-        anchors = Ranges.of(seq for seq, row in seen[stream] if row and row.kind == "anchor" and row.boot in boots)
+        anchors = Ranges.of(seq for seq, row in seen[stream] if row and (stream, seq) in shelf.anchors and row.boot in boots)
         if rest := numbers - kept - anchors:
             out[stream] = rest
     return out

@@ -24,6 +24,7 @@ from edge.book import SALVAGING, Book, Place, read_book
 from edge.card import (
     FORMAT,
     MAGIC,
+    PAGE_BYTES,
     SLACK_PAGES,
     Damaged,
     Full,
@@ -74,7 +75,7 @@ EXPORT_STEP = 1000
 OLDER = 1 << 40
 """Numbers of salvaged streams in the table `stream` are so much lower than in their old file."""
 WIDER = 8
-"""How often a step that made too little room is doubled before the commit is refused."""
+"""How many sizes of a step are tried before the commit is refused."""
 QUARANTINE_BYTES = 256 << 10
 """Damaged rows are kept for a person in a file beside the outbox, up to so many."""
 
@@ -251,6 +252,7 @@ class Outbox(Reader):
         """Samples and events that fell out of the ring before they could become rows."""
         self.may_leave: Callable[[], May] = May
         """What may leave the card now; asked only when there is no room."""
+        self._most_bytes = quota_bytes
         self._lock = lock
         self._inode, self._file = 0, -1
         self._card = ""
@@ -267,7 +269,7 @@ class Outbox(Reader):
         self._id: int | None = None
         self._end = 0
         self._schemas: dict[str, tuple[int, _Described]] = {}
-        self._frames = 0
+        self._frames, self._most_frames = 0, CHECKPOINT_FRAMES
 
     @classmethod
     def open(cls, path: Path, *, quota_bytes: int) -> "Outbox":
@@ -477,7 +479,20 @@ class Outbox(Reader):
             raise
         self._db = db
         self._inode, self._file = inode(self.path), os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        keep_reserve(self.path, self.quota_bytes)
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """The WAL holds at most half of what is in reserve: on a full disk the file must be able to take it.
+
+        A disk that has room for a reserve again has room for the quota.
+        """
+        pages = keep_reserve(self.path, self.quota_bytes) // PAGE_BYTES
+        if not pages or self._db is None:
+            return
+        self._most_frames = min(CHECKPOINT_FRAMES, max(16, pages // 2))
+        if self._most_bytes < self.quota_bytes:
+            self._most_bytes = self.quota_bytes
+            limit_pages(self._db, self.quota_bytes)
 
     def _still_ours(self) -> None:
         """SQLite writes happily into a file that was removed, or whose first page only its cache still knows. Raises Damaged.
@@ -554,29 +569,40 @@ class Outbox(Reader):
             return self._write_evicting(entries, burial, full)
 
     def _write_evicting(self, entries: Sequence[_Entry], burial: Plan, full: Full) -> Committed:
+        """Larger and larger steps where the quota is used up; smaller ones on a full disk, where a deletion needs room too."""
         may, shelf = self.may_leave(), self._shelf()
         needed = sum(len(raw) for _, raw, _ in entries)
-        rows = eviction.step(self.quota_bytes, needed / max(1, len(entries)) + 20 if entries else 200, needed)
+        rows = eviction.step(self.quota_bytes, needed / max(1, len(entries)) + 20, needed)
         reason = "quota" if full.quota else "disk_full"
-        db = self._db
-        assert db is not None  # noqa: S101  what was read from it is on the shelf
         for _ in range(WIDER):
             plan = eviction.plan(shelf, may, rows, self._seen, reason=reason)
             if not plan:
                 break
-            release_reserve(self.path) if not full.quota else None
+            if not full.quota:
+                self._be_content()
             try:
-                limit_pages(db, self.quota_bytes, slack=SLACK_PAGES)
-                done = self._write(entries, eviction.together(burial, plan))
+                return self._write_leaving(entries, burial, plan)
             except Full as again:
-                full, rows = again, 2 * rows
-                continue
-            finally:
-                limit_pages(db, self.quota_bytes)
-            lost = sum(len(loss.ranges) for loss in plan.losses)
-            log.log(logging.WARNING if lost else logging.INFO, "rows left the card count=%d lost=%d", _rows(plan), lost)
-            return done
+                full, rows = again, 2 * rows if again.quota else max(16, rows // 2)
         raise full
+
+    def _be_content(self) -> None:
+        """On a full disk the file stays as large as it is: the WAL's pages must find room in it."""
+        release_reserve(self.path)
+        self._checkpoint_now()
+        self._most_bytes = min(self.quota_bytes, self.path.stat().st_size)
+
+    def _write_leaving(self, entries: Sequence[_Entry], burial: Plan, plan: Plan) -> Committed:
+        db = self._db
+        assert db is not None  # noqa: S101  what was read from it is in the plan
+        try:
+            limit_pages(db, self._most_bytes, slack=SLACK_PAGES if self._most_bytes == self.quota_bytes else SLACK_PAGES // 8)
+            done = self._write(entries, eviction.together(burial, plan))
+        finally:
+            limit_pages(db, self._most_bytes)
+        lost = sum(len(loss.ranges) for loss in plan.losses)
+        log.log(logging.WARNING if lost else logging.INFO, "rows left the card count=%d lost=%d", _rows(plan), lost)
+        return done
 
     def _write(self, entries: Sequence[_Entry], plan: Plan) -> Committed:
         """New rows, the plan's tombstones, deletions and what `meta` says of them: all or nothing."""
@@ -658,9 +684,8 @@ class Outbox(Reader):
                 boots[name] = row[0][1].boot
         if self._latest is not None:
             boots[self._name] = self._latest.boot
-        return Shelf(
-            {**self._book.present, self._name: self._book.present.get(self._name, Ranges())}, self._name, boots, self._book.lost()
-        )
+        present = {**self._book.present, self._name: self._book.present.get(self._name, Ranges())}
+        return Shelf(present, self._name, boots, frozenset(self._book.anchors.values()), self._book.lost())
 
     def _seen(self, stream: str, numbers: Ranges) -> list[Seen]:
         """Rows for a decision: what cannot be read is None."""
@@ -724,9 +749,9 @@ class Outbox(Reader):
         Frames are estimated: a leaf is about 800 B of rows, and a commit touches 3 pages beside them.
         """
         self._frames += 3 + written // 800
-        if self._frames >= CHECKPOINT_FRAMES:
+        if self._frames >= self._most_frames or self._most_bytes < self.quota_bytes:
             self._checkpoint_now()
-            keep_reserve(self.path, self.quota_bytes)
+            self._reserve()
 
     def _checkpoint_now(self) -> bool:
         """Whether the card took it."""
