@@ -170,6 +170,24 @@ def _energy(day: Day, time_ms: int) -> float:
     return max(0.0, MEAN_LOAD_KW * day.bias() * (time_ms - METER_SINCE_MS) / HOUR_MS)
 
 
+def _sun(time_ms: int) -> float:
+    """How high the sun stands, 0 at night to 1 at noon."""
+    return max(0.0, cos(2 * pi * (local_hour(time_ms) - 12.5) / 24))
+
+
+def _battery(day: Day, time_ms: int) -> float:
+    """A lead battery of 12 V: full in the afternoon, low before sunrise [V]."""
+    return 12.6 + 0.7 * cos(2 * pi * (local_hour(time_ms) - 15) / 24) + 0.05 * day.noise("battery", time_ms)
+
+
+def _panel(day: Day, time_ms: int) -> float:
+    return 90 * _sun(time_ms) * (0.85 + 0.15 * day.noise("clouds", time_ms))
+
+
+def _share(of: Callable[[Day, int], float], share: float) -> Callable[[Day, int], float]:
+    return lambda day, t: share * of(day, t)
+
+
 def _pm2_5_compensated(day: Day, time_ms: int) -> float:
     """The form of US EPA's correction for humid air (Barkjohn 2021): 0.524 cf1 - 0.0862 RH + 5.75, not below 0."""
     return max(0.0, 0.524 * _cf1(_pm2_5)(day, time_ms) - 0.0862 * _humidity(day, time_ms) + 5.75)
@@ -212,5 +230,39 @@ RULES: Mapping[str, Callable[[Day, int], float]] = {
     "energy_import": _energy,
     "energy_export": lambda day, t: 0.0,
     "energy_total": _energy,
+    "o3": lambda day, t: 22 + 24 * _sun(t) - 6 * _traffic(t) + 3 * day.noise("o3", t),
+    "light": lambda day, t: 95_000 * _sun(t) * (0.8 + 0.2 * day.noise("clouds", t)),
+    "relative_humidity_sample": lambda day, t: 0.4 * _humidity(day, t),
+    "temperature_box": lambda day, t: _temperature(day, t) + 8,
+    "meter_status": lambda day, t: 0.0,
+    "abc_period": lambda day, t: 180.0,
+    "pv_voltage": lambda day, t: 2 + 16.5 * min(1.0, 4 * _sun(t)),
+    "pv_current": lambda day, t: _panel(day, t) / 18.5,
+    "pv_power": _panel,
+    "pv_voltage_rated": lambda day, t: 150.0,
+    "battery_voltage": _battery,
+    "battery_voltage_now": _battery,
+    "battery_net_current": lambda day, t: _panel(day, t) / 13 - 0.8,
+    "battery_temperature": lambda day, t: _temperature(day, t) + 2,
+    "battery_temp_lower_limit": lambda day, t: -40.0,
+    "battery_soc": lambda day, t: 70 + 25 * cos(2 * pi * (local_hour(t) - 16) / 24),
+    "battery_capacity": lambda day, t: 100.0,
+    "battery_rated_voltage": lambda day, t: 12.0,
+    "battery_voltage_max_today": lambda day, t: 13.35,
+    "battery_voltage_min_today": lambda day, t: 11.85,
+    "controller_temperature": lambda day, t: _temperature(day, t) + 6,
+    "load_voltage": _battery,
+    "load_current": lambda day, t: 0.8,
+    "load_power": lambda day, t: 0.8 * _battery(day, t),
+    "energy_consumed_today": lambda day, t: 0.01 * local_hour(t),
+    "energy_consumed_month": _share(_energy, 0.002),
+    "energy_consumed_year": _share(_energy, 0.02),
+    "energy_consumed_total": _share(_energy, 0.03),
+    "energy_generated_today": lambda day, t: 0.03 * max(0.0, min(12.0, local_hour(t) - 6)),
+    "energy_generated_month": _share(_energy, 0.003),
+    "energy_generated_year": _share(_energy, 0.03),
+    "energy_generated_total": _share(_energy, 0.04),
+    "battery_status": lambda day, t: 0.0,
+    "charger_status": lambda day, t: 1.0,
     "rssi": lambda day, t: -58 + 6 * day.noise("rssi", t),
 }

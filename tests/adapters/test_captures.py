@@ -62,7 +62,7 @@ def test_the_flags_that_captures_ask_for_are_raised(catalogue: Catalogue) -> Non
 
 
 def test_a_wrong_expectation_is_a_failure_that_says_both_numbers(catalogue: Catalogue) -> None:
-    vector = read(capture_of(PROFILES[-1]))[0]
+    vector = next(vector for vector in read(capture_of(PROFILES[-1])) if isinstance(vector["expect"], dict) and vector["expect"])
     name = next(iter(vector["expect"]))
     vector["expect"][name]["value"] += 1
     assert "expected" in judge(vector, catalogue)
