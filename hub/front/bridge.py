@@ -4,6 +4,7 @@ The network thread only queues. One writer thread stores many messages in one co
 it has been dealt with, so a slow or absent database holds the broker back; nothing is acked to a gateway before its commit.
 """
 
+import contextlib
 import logging
 import queue
 import secrets
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from adapters.transport.mqtt import Client
 from hub.database.engine import Database, DatabaseAway
+from hub.front import clock
 from hub.front.broker_account import Account, broker_account
 from hub.front.log import Front, Incoming, Outcome
 from hub.front.presence import Presence, status_topic
@@ -36,6 +38,7 @@ QUEUED = 4 * RECEIVE_MAXIMUM
 COMMIT_MESSAGES = 256
 COMMIT_BYTES = 4 << 20
 IDLE_S = 0.5
+LOOK_S = 60.0
 LONGEST_PAUSE_S = 5.0
 
 
@@ -53,7 +56,7 @@ class Bridge:
     """Runs for ever, whatever the broker and the database do; `state` says how they are."""
 
     def __init__(self, settings: Settings, database: Database, keys: Keys) -> None:
-        self.front = Front(database)
+        self.front = Front(database, backup_max_age_s=settings.backup_max_age)
         self.counters = {"messages": 0, "hellos": 0, "bad_hellos": 0, "unknown_gateways": 0, "overflows": 0, "errors": 0}
         self._settings = settings
         self._database = database
@@ -65,15 +68,19 @@ class Bridge:
         self._broker_why = "not started"
         self._database_why = ""
         self._renew = threading.Event()
+        self._steady = clock.Steady()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set. This thread is the writer."""
         self._retrying(self._database.take, stop)
-        looked = 0.0
+        looked = copied = 0.0
         while not stop.is_set():
             if time.monotonic() - looked > 1:
                 looked = time.monotonic()
                 self._connect()
+            if time.monotonic() - copied > LOOK_S:
+                copied = time.monotonic()
+                self._copy()
             if self._renew.is_set():
                 self._renew.clear()
                 for gateway, payload in self._presence.all():
@@ -145,6 +152,12 @@ class Bridge:
         share = "$share/hub/" if self._database.dialect == "postgresql" else ""
         self._client.subscribe([(f"{share}gw/+/up", 1), (f"{share}gw/+/hello", 1)])
         self._client.start()
+
+    def _copy(self) -> None:
+        """A copy of what is held, once a day, while the clock can be trusted with its date."""
+        if self._steady.look(_now_ms(), clock.steady_ms(), clock.synced()):
+            with contextlib.suppress(DatabaseAway):  # a minute later
+                self.front.copies.make(_now_ms)
 
     def _drain(self) -> list[Came]:
         """What shares the next commit: all that is queued, up to a bound; waits a little for the first."""

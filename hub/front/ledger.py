@@ -10,6 +10,7 @@ from readings.ranges import Ranges
 from readings.row import Row
 
 WINDOW = Window(2, 32768)
+DAY_MS = 86_400_000
 EMPTY = Ranges()
 
 
@@ -27,6 +28,13 @@ class Admission(Struct, frozen=True):
     overlap: Ranges
     whole: bool
     after: Known
+
+
+class Copy(Struct, frozen=True, array_like=True):
+    """The copy of all that was held at a moment [Unix ms]."""
+
+    n: int
+    made_ms: int
 
 
 class Conflict(Struct, frozen=True):
@@ -81,6 +89,31 @@ def answer(
         window=WINDOW,
         wait_s=wait_s,
     )
+
+
+def dated(copies: Sequence[Copy], now_ms: int) -> list[Copy]:
+    """Without those of a future that a wrong clock has dreamt of: they would hold up all later ones."""
+    return [copy for copy in copies if copy.made_ms <= now_ms + DAY_MS]
+
+
+def copy_due(copies: Sequence[Copy], now_ms: int) -> bool:
+    """One a day of running; asked only while the hub's clock is right and was not stepped."""
+    return not copies or now_ms - copies[-1].made_ms >= DAY_MS
+
+
+def safe_copy(copies: Sequence[Copy], now_ms: int, *, max_age_ms: int, backups: Iterable[int]) -> Copy | None:
+    """The newest copy that every backup has which may still be restored; what it holds may be deleted at the gateways.
+
+    It is at least a day older than any such backup, by the clock and by the days that the hub has run since (a clock that leaps
+    ahead makes no days), and no newer than any that is known (`backups`: when they were begun).
+    """
+    old_ms = max_age_ms + DAY_MS
+    later = -(-old_ms // DAY_MS)
+    oldest = min((at for at in backups if now_ms - at < max_age_ms), default=now_ms)
+    for copy in reversed(copies[: max(0, len(copies) - later)]):
+        if now_ms - copy.made_ms >= old_ms and copy.made_ms <= oldest:
+            return copy
+    return None
 
 
 def wait_s(hellos_in_10_s: int) -> int:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hub.database.engine import Database
 from hub.front import ledger
+from hub.front.copies import Copies
 from hub.front.ledger import Known
 from readings.batch import HEADER, HEADER_BYTES, BadBatch, Header, UnknownVersion, decode, read_header
 from readings.errors import Trouble
@@ -81,8 +82,9 @@ class _Message(NamedTuple):
 class Front:
     """The one durable place of the hub. One caller at a time stores; any number may read."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, backup_max_age_s: int = 7 * 86_400) -> None:
         self.database = database
+        self.copies = Copies(database, backup_max_age_s)
         self.counters = {"stored": 0, "duplicate": 0, "refused": 0, "busy": 0, "conflict": 0}
         self._gateways: dict[str, int] = {}
         self._hellos: deque[int] = deque()
@@ -142,9 +144,11 @@ class Front:
                 if known_id is None:
                     answers.append(None)
                     continue
-                known = self._known(cursor, [(known_id, stream) for stream, _, _ in hello.streams])
+                asked = [stream for stream, _, _ in hello.streams]
+                known = self._known(cursor, [(known_id, stream) for stream in asked])
                 sets = {stream: found for (_, stream), found in known.items()}
-                answers.append(ledger.answer(hello, sets, {}, incarnation=incarnation, time_ms=now_ms, wait_s=wait_s))
+                safe = self.copies.safe(cursor, known_id, asked, now_ms)
+                answers.append(ledger.answer(hello, sets, safe, incarnation=incarnation, time_ms=now_ms, wait_s=wait_s))
             return answers
 
     def _read(self, cursor: Any, at: int, message: Incoming) -> "_Message | Outcome":
