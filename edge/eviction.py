@@ -92,23 +92,41 @@ def step(quota_bytes: int, row_bytes: float, needed_bytes: int) -> int:
     return max(min(STEP_ROWS, share), int(2 * needed_bytes / row_bytes), 16)
 
 
-def plan(shelf: Shelf, may: May, rows: int, read: Callable[[str, Ranges], Sequence[Seen]], *, reason: str = "quota") -> Plan:
+def plan(
+    shelf: Shelf,
+    may: May,
+    rows: int,
+    read: Callable[[str, Ranges], Sequence[Seen]],
+    *,
+    reason: str = "quota",
+    scarce: bool = False,
+) -> Plan:
     """The oldest rows that may leave, about `rows` of them; an empty plan when none may.
 
-    `read` gives what is on the card of a stream's numbers.
+    `read` gives what is on the card of a stream's numbers. `scarce`: the safe rows alone did not make room enough.
     """
-    for unsafe in (False, True) if may.drop else (False,):
-        wanted = rows
-        while True:
-            taken = _oldest(shelf.present, None if unsafe else may.safe, wanted)
-            seen = {stream: list(read(stream, numbers)) for stream, numbers in taken.items()}
-            delete = _but_needed(shelf, taken, seen)
-            if delete or sum(map(len, taken.values())) < wanted:
-                break
-            wanted *= 2  # all of them are still needed: look further
-        if delete:
-            return Plan(delete, _losses(shelf, may.safe, delete, seen, reason))
-    return Plan()
+    delete, seen = _picked(shelf, may.safe, rows, read)
+    if may.drop and (scarce or not delete):
+        more, seen_more = _picked(shelf, None, rows, read)
+        delete = {stream: delete.get(stream, NONE) | more.get(stream, NONE) for stream in {**delete, **more}}
+        seen = {
+            stream: list(dict([*seen.get(stream, ()), *seen_more.get(stream, ())]).items()) for stream in {**seen, **seen_more}
+        }
+    return Plan(delete, _losses(shelf, may.safe, delete, seen, reason)) if delete else Plan()
+
+
+def _picked(
+    shelf: Shelf, safe: Mapping[str, Ranges] | None, rows: int, read: Callable[[str, Ranges], Sequence[Seen]]
+) -> tuple[dict[str, Ranges], dict[str, list[Seen]]]:
+    """The oldest rows of `safe`, or of all, that nothing left behind needs; and what was seen of them."""
+    wanted = rows
+    while True:
+        taken = _oldest(shelf.present, safe, wanted)
+        seen = {stream: list(read(stream, numbers)) for stream, numbers in taken.items()}
+        delete = _but_needed(shelf, taken, seen)
+        if delete or sum(map(len, taken.values())) < wanted:
+            return delete, seen
+        wanted *= 2  # all of them are still needed: look further
 
 
 def buried(shelf: Shelf, damaged: Mapping[str, Ranges], *, reason: str = "crc") -> Plan:

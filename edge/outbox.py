@@ -420,7 +420,7 @@ class Outbox(Reader):
 
         `away`: numbers that had left the damaged file before, for a good reason. Streams without `found` are looked up.
         """
-        for name in {*found, *self._salvaging}:
+        for name in dict.fromkeys((*found, *self._salvaging)):
             here = found.get(name) or Ranges.of(
                 seq for (seq,) in self._ask("SELECT seq FROM row WHERE stream = (SELECT id FROM stream WHERE name = ?)", (name,))
             )
@@ -574,8 +574,8 @@ class Outbox(Reader):
         needed = sum(len(raw) for _, raw, _ in entries)
         rows = eviction.step(self.quota_bytes, needed / max(1, len(entries)) + 20, needed)
         reason = "quota" if full.quota else "disk_full"
-        for _ in range(WIDER):
-            plan = eviction.plan(shelf, may, rows, self._seen, reason=reason)
+        for tried in range(WIDER):
+            plan = eviction.plan(shelf, may, rows, self._seen, reason=reason, scarce=tried > 0)
             if not plan:
                 break
             if not full.quota:

@@ -63,6 +63,15 @@ def tombstoned(rows: dict[tuple[str, int], Row]) -> set[tuple[str, int]]:
     return {(it["stream"], seq) for it in said for seq in Ranges(it["ranges"]).numbers()}
 
 
+def test_a_few_safe_rows_that_make_too_little_room_do_not_block_the_card(tmp_path: Path) -> None:
+    diary = Diary()
+    with opened(tmp_path) as box:
+        box.may_leave = lambda: May({box.stream or "": Ranges.span(4, 5)}, drop=True)
+        fill(box, diary, 6000, a_commit=600)
+        rows = on_card(box)
+        assert diary.rows == rows.keys() | tombstoned(rows) | {(box.stream, 4), (box.stream, 5)}
+
+
 def test_the_oldest_rows_leave_with_a_tombstone_and_every_row_is_there_or_named(tmp_path: Path) -> None:
     diary = Diary()
     with opened(tmp_path) as box:
