@@ -1,33 +1,41 @@
 """A card and the daemon that writes to it, as a model: rows survive power cuts, the ring and the ledger in memory do not.
 
-The ledger is `edge.ledger`, the one that runs in production.
+The rules are those that run in production: `edge.ledger` for the link, `edge.eviction` and `edge.book` for the card.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
+from edge import eviction
+from edge.book import Book
+from edge.eviction import Loss, May, Plan, Seen, Shelf
 from edge.ledger import Ledger, SendRows
 from readings.ranges import Ranges
+from readings.row import Row
 
 QUOTA_ROWS = 60
 STEP_ROWS = 8
 """Rows that one tombstone gives up at least."""
-LONELY_S = 600.0
-"""Without an answer in this life rows are given up only after so long."""
 SCHEMA = 2
 """The number of each stream's schema row: the start row is 1."""
 
-Lost = tuple[tuple[str, Ranges], ...]
 Key = tuple[str, int]
 
 
 class Item(NamedTuple):
-    """A row: `content` is unique in the world; `lost` is what a tombstone declares."""
+    """A row: `content` is unique in the world; `loss` is what a tombstone declares."""
 
     kind: str
     content: int
-    lost: Lost = ()
+    loss: Loss | None = None
+
+    def row(self) -> Row:
+        """As far as the rules of eviction look at it."""
+        kind, values = ("event", {"event": "start"}) if self.kind == "start" else (self.kind, {})
+        if self.loss is not None:
+            values = self.loss.content()  # type: ignore[assignment]  # any object will do
+        return Row(kind, "pm", None, "boot", None, 0, "synced", values, None)  # type: ignore[arg-type]  # a kind of ours
 
 
 class Violation(AssertionError):
@@ -40,31 +48,41 @@ def hold(fact: bool, invariant: str) -> None:
 
 
 class Card:
-    """Rows by stream and number. A card that lies keeps older states, to which a power cut may throw it back."""
+    """Rows by stream and number, and the book of them. A card that lies keeps older states, to which a power cut may go back."""
 
     def __init__(self, name: str, random: Random, *, lies: bool = False) -> None:
         self.name, self.random, self.lies = name, random, lies
         self.rows: dict[str, dict[int, Item]] = {}
-        self._older: list[dict[str, dict[int, Item]]] = []
+        self.book = Book()
+        self.bad: set[Key] = set()
+        self._older: list[tuple[dict[str, dict[int, Item]], Book]] = []
 
-    def write(self, stream: str, first: int, items: Iterable[Item], evicted: Iterable[Key] = ()) -> None:
+    def write(self, stream: str, first: int, items: Sequence[Item], plan: Plan, book: Book) -> None:
         """One transaction. A card that lies says it is flushed in any case."""
         if self.lies:
             if self.random.random() < 0.5:
                 self._older.clear()
-            self._older.append({name: dict(rows) for name, rows in self.rows.items()})
-        for name, seq in evicted:
-            del self.rows[name][seq]
+            self._older.append(({name: dict(rows) for name, rows in self.rows.items()}, self.book))
+        for name, gone in plan.delete.items():
+            for seq in gone.numbers():
+                del self.rows[name][seq]
         self.rows.setdefault(stream, {}).update(enumerate(items, first))
+        self.book = book
 
     def power_cut(self) -> set[Key]:
         """The rows that the card had promised and has no more."""
         if not self._older or (back := self.random.randrange(len(self._older) + 1)) == len(self._older):
             return set()
         before = self.numbered()
-        self.rows = self._older[back]
+        self.rows, self.book = self._older[back]
         self._older.clear()
         return before - self.numbered()
+
+    def damage(self) -> None:
+        """A bit flips in a sample or a tombstone; nobody knows until it is read."""
+        rows = [(name, seq) for name, seq in sorted(self.numbered()) if self.rows[name][seq].kind in ("sample", "tombstone")]
+        if rows:
+            self.bad.add(self.random.choice(rows))
 
     def numbered(self) -> set[Key]:
         return {(name, seq) for name, rows in self.rows.items() for seq in rows}
@@ -72,6 +90,7 @@ class Card:
     def clone(self) -> "Card":
         made = Card(self.name, self.random)
         made.rows = {name: dict(rows) for name, rows in self.rows.items()}
+        made.book, made.bad = self.book, set(self.bad)
         return made
 
 
@@ -90,13 +109,16 @@ class Device:
 
     def boot(self) -> None:
         """A new life: a new stream, whose start row and schema wait for their commit."""
-        earlier = [(name, min(rows), max(rows)) for name, rows in self.card.rows.items() if rows]
+        book = self.card.book
         self.ledger = self.ledger_class(card=self.card.name, version="1", nonce=self._nonce, retry_max_s=10)
-        self.ledger.opened(earlier, sum(hi for _, _, hi in earlier))
-        self.previous = (earlier[-1][0], earlier[-1][2]) if earlier else None
+        streams = [(name, numbers.low or 1, book.ends[name]) for name, numbers in book.present.items() if numbers]
+        self.ledger.opened(streams, book.produced(), {name: absent.away for name, absent in book.absent.items()})
+        last = next(reversed(list(book.present)), None)
+        self.previous = (last, book.ends[last]) if last else None
         self.stream, self.end = self.mint()
         self.started = self.answered = False
         self.booted = self.now
+        self.damaged: dict[str, Ranges] = {}
         self.ring = [self._item("start"), self._item("schema")]
 
     def mint(self) -> tuple[str, int]:
@@ -104,82 +126,85 @@ class Device:
         return f"{self.random.getrandbits(63):016x}", 0
 
     def produce(self, rows: int) -> None:
-        self.ring += [self._item("sample") for _ in range(rows)]
+        """Samples wait in a ring that drops its oldest, never the start and schema rows."""
+        waiting = [*self.ring, *(self._item("sample") for _ in range(rows))]
+        first, samples = [i for i in waiting if i.kind != "sample"], [i for i in waiting if i.kind == "sample"]
+        self.ring = first + samples[-self.quota_rows // 3 :]
 
     def commit(self) -> None:
-        """The ring becomes rows, if there is room or room may be made."""
-        if not self.ring:
+        """The ring becomes rows, if there is room or room may be made; damaged rows get their tombstone."""
+        if not self.ring and not self.damaged:
             return
-        room = None if self.disk_full else self._room()
-        if room is None:
+        plan = None if self.disk_full else self._plan()
+        if plan is None:
             self.ledger.commits_refused = True
             return
-        evicted, lost = room
-        if lost:
-            self.ring.append(self._item("tombstone", tuple(lost.items())))
-        self._write(evicted)
+        self.ring += [self._item("tombstone", loss) for loss in plan.losses]
+        self._write(plan)
         if not self.started:
             self.started = True
             self.ledger.started(self.stream, self.previous)
         self.ledger.commits_refused = False
         self.ledger.committed(self.end - len(self.ring) + 1, self.end)
-        self.ring = []
-
-    def may_leave(self, stream: str) -> Ranges:
-        """Rows that need no tombstone: every backup of the hub has them."""
-        return self.ledger.safe(stream)
+        self.ring, self.damaged = [], {}
 
     def read(self, want: SendRows, most: int) -> list[tuple[int, Item]]:
-        """Neighbours from want.lo on, at most so many; what is missing is told to the ledger."""
+        """Neighbours from want.lo on, at most so many; what is missing or damaged is told to the ledger."""
         hi = min(want.hi, want.lo + most - 1)
-        rows = self.card.rows.get(want.stream, {})
-        found = [(seq, rows[seq]) for seq in range(want.lo, hi + 1) if seq in rows]
+        rows, bad = self.card.rows.get(want.stream, {}), self.card.bad
+        found = [(seq, rows[seq]) for seq in range(want.lo, hi + 1) if seq in rows and (want.stream, seq) not in bad]
         if len(found) < hi - want.lo + 1:
+            damaged = Ranges.of(seq for seq in range(want.lo, hi + 1) if seq in rows and (want.stream, seq) in bad)
+            if damaged:
+                self.damaged[want.stream] = self.damaged.get(want.stream, Ranges()) | damaged
             self.ledger.evicted(want.stream, Ranges.span(want.lo, hi) - Ranges.of(seq for seq, _ in found))
             found = [row for i, row in enumerate(found) if row[0] == found[0][0] + i]
         return found
 
     def forget(self, stream: str, numbers: Ranges) -> None:
         """Deletes rows without further ado: what broken designs do."""
-        for seq in numbers.numbers():
-            self.card.rows.get(stream, {}).pop(seq, None)
-        self.ledger.evicted(stream, numbers)
+        gone = Plan({stream: numbers & self.card.book.present.get(stream, Ranges())})
+        if gone.delete[stream]:
+            self.card.write(
+                self.stream, self.end + 1, [], gone, self.card.book.after(gone, stream=self.stream, hi=self.end, anchors={})
+            )
+            self.ledger.evicted(stream, gone.delete[stream])
 
-    def _write(self, evicted: list[Key]) -> None:
+    def _write(self, plan: Plan) -> None:
         first = self.end + 1
-        self.card.write(self.stream, first, self.ring, evicted)
         self.end += len(self.ring)
+        book = self.card.book.after(plan, stream=self.stream, hi=self.end, anchors={})
+        self.card.write(self.stream, first, self.ring, plan, book)
         self.oracle.update({(self.stream, seq): item for seq, item in enumerate(self.ring, first)})
-        for name in dict.fromkeys(name for name, _ in evicted):
-            self.ledger.evicted(name, Ranges.of(seq for n, seq in evicted if n == name))
+        for name, gone in plan.delete.items():
+            self.ledger.evicted(name, gone)
 
-    def _room(self) -> tuple[list[Key], dict[str, Ranges]] | None:
-        """Rows to evict and, of them, those to declare lost; None: the commit is refused."""
-        need = sum(map(len, self.card.rows.values())) + len(self.ring) + 1 - self.quota_rows
-        if need <= 0:
-            return [], {}
-        evicted = [key for key in self._oldest() if key[1] in self.may_leave(key[0])][:need]
-        if len(evicted) >= need:
-            return evicted, {}
-        if not self.answered and self.now - self.booted < LONELY_S:
-            return None
-        given_up = [key for key in self._oldest() if key not in set(evicted)][: max(STEP_ROWS, need - len(evicted))]
-        lost: dict[str, Ranges] = {}
-        for name, seq in given_up:
-            lost[name] = lost.get(name, Ranges()) | Ranges.span(seq, seq)
-            for other, numbers in self.card.rows[name][seq].lost:
-                lost[other] = lost.get(other, Ranges()) | numbers
-        return evicted + given_up, lost
+    def _plan(self) -> Plan | None:
+        """What leaves with this commit; None: it is refused."""
+        book = self.card.book
+        shelf = Shelf(book.present, self.stream, lost=book.lost())
+        buried = eviction.buried(shelf, self.damaged)
+        may = May(
+            self.ledger.all_safe(), eviction.may_drop("drop_oldest", answered=self.answered, lived_s=self.now - self.booted)
+        )
+        need = sum(map(len, book.present.values())) + len(self.ring) + len(buried.losses) - self.quota_rows
+        rows, scarce = max(STEP_ROWS, need), False
+        while need > 0:
+            plan = eviction.together(buried, eviction.plan(shelf, may, rows, self._seen, scarce=scarce))
+            if sum(map(len, plan.delete.values())) >= need + len(plan.losses) - len(buried.losses):
+                return plan
+            if rows > 2 * self.quota_rows:
+                return None
+            rows, scarce = 2 * rows, True
+        return buried
 
-    def _oldest(self) -> Iterable[Key]:
-        """A schema row stays as long as a row of its stream does, those to come included."""
-        for name, rows in self.card.rows.items():
-            lone = name != self.stream and len(rows) == 1
-            yield from ((name, seq) for seq in sorted(rows) if seq != SCHEMA or lone)
+    def _seen(self, stream: str, numbers: Ranges) -> list[Seen]:
+        rows = self.card.rows[stream]
+        return [(seq, None if (stream, seq) in self.card.bad else rows[seq].row()) for seq in numbers.numbers() if seq in rows]
 
-    def _item(self, kind: str, lost: Lost = ()) -> Item:
+    def _item(self, kind: str, loss: Loss | None = None) -> Item:
         self.serial += 1
-        return Item(kind, self.random.getrandbits(48) << 16 | self.serial, lost)
+        return Item(kind, self.random.getrandbits(48) << 16 | self.serial, loss)
 
     def _nonce(self) -> str:
         return f"{self.random.getrandbits(64):x}"

@@ -163,8 +163,9 @@ class Hub:
         """The follower that reads tombstones: their numbers go to `gone`."""
         for batch in self.db.log[self.db.position :]:
             for _, _, item in batch:
-                for stream, numbers in item.lost:
-                    self.db.known[stream] = rules.buried(self.db.known.get(stream, rules.Known()), numbers.pairs)
+                if (loss := item.loss) is not None:
+                    known = self.db.known.get(loss.stream, rules.Known())
+                    self.db.known[loss.stream] = rules.buried(known, loss.ranges.pairs)
         self.db.position = len(self.db.log)
 
     def day(self, day: float) -> None:

@@ -35,7 +35,7 @@ class DatabaseIdAndNumber(Device):
     """The stream is the card; numbers go on where the card stands."""
 
     def mint(self) -> tuple[str, int]:
-        return self.card.name, max(self.card.rows.get(self.card.name, {0: None}))
+        return self.card.name, self.card.book.ends.get(self.card.name, 0)
 
 
 class AckBeforeCommit(Hub):

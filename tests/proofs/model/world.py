@@ -161,8 +161,8 @@ class World:
 
     def excuse(self, lost: set[Key]) -> None:
         """No design could keep these rows, nor those that only a tombstone among them told of."""
-        told = {(stream, seq) for key in lost for stream, numbers in self.oracle[key].lost for seq in numbers.numbers()}
-        self.excused |= lost | told
+        losses = [loss for key in lost if (loss := self.oracle[key].loss) is not None]
+        self.excused |= lost | {(loss.stream, seq) for loss in losses for seq in loss.ranges.numbers()}
 
     def card_replaced(self) -> None:
         """The card is gone with all that only it had."""
@@ -249,6 +249,7 @@ class World:
             (0.15, self.card_cloned),
             (0.6, self.takeover),
             (0.5, self.disk_full),
+            (0.6, lambda: self.gateway.card.damage()),
             (1.5, self.freeze),
             (1.5, self.thaw),
             (1, hub.restart),
@@ -295,7 +296,9 @@ class World:
                 self.due = (fresh, began + FRESH_S) if fresh and prompt else None
             device.ledger.flushed()
             self.exchange()
-            if device.ledger.pending() == 0 and device.ledger.online and fresh and fresh in self.hub.db.stored:
+            if device.damaged:
+                device.commit()
+            elif device.ledger.pending() == 0 and device.ledger.online and fresh and fresh in self.hub.db.stored:
                 return
             due = device.ledger.deadline_s(self.now)
             self.now = min(due, self.now + 1) if not self.up and not self.down else self.now
@@ -310,8 +313,8 @@ class World:
         return (device.stream, self.newest_sample()) if not device.ring else None
 
     def newest_sample(self) -> int:
-        rows = self.gateway.card.rows[self.gateway.stream]
-        return max(seq for seq, item in rows.items() if item.kind == "sample")
+        rows, bad = self.gateway.card.rows[self.gateway.stream], self.gateway.card.bad
+        return max(seq for seq, item in rows.items() if item.kind == "sample" and (self.gateway.stream, seq) not in bad)
 
     def exchange(self) -> None:
         """All that can go goes, each hop in its time."""
