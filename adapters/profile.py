@@ -34,7 +34,7 @@ from readings.parameters import PARAMETERS
 from readings.units import CONVERSIONS, UNITS, Linear, linear, spelled
 
 PROFILE_ID = re.compile(r"[a-z0-9][a-z0-9-]*\.[a-z0-9][a-z0-9-]*")
-TEXTS = ("firmware", "model", "serial", "device_info", "block", "heater_state")
+TEXTS = ("firmware", "model", "serial", "device_info", "block", "heater_state", "sensor_index")
 """Names a field of `type: text` may have: metadata, never a reading."""
 TIMES = ("timestamp", "timestamp_local", "device_clock_local", "period_start", "period_end", "weather_timestamp")
 """Names a field of `type: time` may have; its text is RFC 3339, without an offset where the device knows none."""

@@ -13,6 +13,7 @@ from msgspec import Struct
 from adapters.catalogue import Catalogue
 from adapters.decode import Fault, Reading, Result, decoder
 from adapters.decode.registers import RegisterDecoder
+from adapters.decode.times import moment_of
 from adapters.profile import Profile, RegisterWire
 from adapters.transport.replay import SCHEMA, recorded
 from readings.errors import Drop, Stop
@@ -147,7 +148,7 @@ def _differences(reading: Reading, expected: Any, tolerance: Mapping[str, float]
             yield f"{name}: no value to compare with"
         elif name not in values:
             yield f"{name} is not in the reading"
-        elif name in units and want.get("unit", units[name]) != units[name]:
+        elif name in units and want["value"] is not None and want.get("unit", units[name]) != units[name]:
             yield f"{name} is in {units[name]}, expected {want['unit']}"
         elif not _same(values[name], want["value"], tolerance):
             yield f"{name} is {values[name]}, expected {want['value']}"
@@ -156,4 +157,12 @@ def _differences(reading: Reading, expected: Any, tolerance: Mapping[str, float]
 def _same(got: Any, want: Any, tolerance: Mapping[str, float]) -> bool:
     if isinstance(got, float) and isinstance(want, (int, float)) and not isinstance(want, bool):
         return abs(got - want) <= tolerance.get("abs", TOLERANCE) + tolerance.get("rel", TOLERANCE) * abs(want)
+    if isinstance(got, str) and isinstance(want, (int, str)) and not isinstance(want, bool):
+        return got == str(want) or _same_time(got, str(want))
     return bool(got == want)
+
+
+def _same_time(got: str, want: str) -> bool:
+    """One point in time has several spellings: 12:00:00Z is 12:00:00.000+00:00."""
+    one, other = moment_of(got), moment_of(want)
+    return one is not None and other is not None and (one.tzinfo is None) is (other.tzinfo is None) and one == other

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from adapters.decode import frame, jsonpath, registers
+from adapters.decode import frame, jsonbody, jsonpath, registers
 from adapters.decode.reading import Fault, Plan, Reading, Result, StreamDecoder, plan_of
 from adapters.profile import FrameWire, Profile, RegisterWire
 
@@ -27,4 +27,4 @@ def encoder(profile: Profile) -> Encoder:
         return frame.encoder(profile)
     if isinstance(profile.wire, RegisterWire):
         return registers.encoder(profile)
-    return jsonpath.encoder(profile)
+    return jsonbody.encoder(profile)

@@ -189,11 +189,11 @@ class Rule(Struct, frozen=True):
     apart: tuple[int, ...] = ()
     by: float = 0.0
     percent: float = 0.0
-    scale: Scale = Scale(0, 1.0, 0.0)
+    scales: tuple[Scale, ...] = ()
 
     def holds(self, numbers: Sequence[Number]) -> bool:
         if self.apart:
-            one, other = (self.scale.value(numbers[at]) for at in self.apart)
+            one, other = (scale.value(numbers[at]) for at, scale in zip(self.apart, self.scales, strict=True))
             if one is None or other is None:
                 return False
             away = abs(one - other)
@@ -225,8 +225,8 @@ def _rule(name: str, doubt: Doubt, plan: Plan) -> Rule:
     apart = tuple(map(plan.names.index, doubt.apart or ()))
     doubted = {*positive, *zero, *apart}
     flags = tuple(int(Flag.SUSPECT) if at in doubted else int(Flag.GOOD) for at in range(len(plan.names)))
-    scale = plan.scales[apart[0]] if apart else Scale(0, 1.0, 0.0)
-    return Rule(name, positive, zero, absent, flags, apart, doubt.by, doubt.percent, scale)
+    scales = tuple(plan.scales[at] for at in apart)
+    return Rule(name, positive, zero, absent, flags, apart, doubt.by, doubt.percent, scales)
 
 
 class Judge:
