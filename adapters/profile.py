@@ -16,7 +16,7 @@ One language for all grammars; a grammar adds keys to its own wire Struct and re
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from fractions import Fraction
 from hashlib import sha256
@@ -26,6 +26,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from adapters import linerules
 from adapters.document import Node, Reader, entries, merged
 from adapters.paths import ALLOWED as paths_allowed
 from adapters.paths import parsed
@@ -39,7 +40,6 @@ TEXTS = ("firmware", "model", "serial", "device_info", "block", "heater_state", 
 TIMES = ("timestamp", "timestamp_local", "device_clock_local", "period_start", "period_end", "weather_timestamp")
 """Names a field of `type: time` may have; its text is RFC 3339, without an offset where the device knows none."""
 MAX_EXTENDS = 4
-TIME_FORM = re.compile(r"(%[YymbdHMS]|[^%\w]|T){2,24}")
 FLOATING = ("f32", "f64", "number")
 """Types whose own step nobody knows: the file says it."""
 WIRE_UNITS = UNITS | {wire for wire, _ in CONVERSIONS}
@@ -532,9 +532,14 @@ def _hex(kind: type, value: Any) -> Any:
     return pattern
 
 
+def unit_of(name: str, field: Field) -> str:
+    """The unit that its values are stored in. Raises Drop where no exact way leads from the wire's."""
+    return PARAMETERS[name].unit_from(field.unit)
+
+
 def conversion(name: str, field: Field) -> Linear:
     """canonical = raw * scale + offset, exact: the field's own scale and offset, then its unit into the parameter's."""
-    unit = linear(field.unit, PARAMETERS[name].unit)
+    unit = linear(field.unit, unit_of(name, field))
     scale, offset = Fraction(str(field.scale)), Fraction(str(field.offset))
     return Linear(scale * unit.scale, offset * unit.scale + unit.offset)
 
@@ -547,7 +552,7 @@ def _canonical(name: str, field: Field) -> Field:
     """`range` and `effective` into the parameter's canonical unit."""
     if field.type in ("text", "time") or spelled(field.unit) == PARAMETERS[name].unit:
         return field
-    unit = linear(field.unit, PARAMETERS[name].unit)
+    unit = linear(field.unit, unit_of(name, field))
 
     def into(span: Span | None) -> Span | None:
         return span and (float(span[0] * unit.scale + unit.offset), float(span[1] * unit.scale + unit.offset))
@@ -576,6 +581,10 @@ class _Rules:
             if isinstance(node.value, dict) and key in node.value:
                 line, node = node.lines[key], node.value[key]
         self.reader.wrong(line, ".".join(keys), why, allowed)
+
+    def say(self, mistakes: Iterable[linerules.Mistake]) -> None:
+        for keys, why, allowed in mistakes:
+            self.wrong(keys, why, allowed)
 
     def check(self) -> None:
         self.identity()
@@ -629,7 +638,7 @@ class _Rules:
         if isinstance(kind.wire, JsonWire):
             self.json_wire((*kind.keys, "wire"), kind.wire)
         if isinstance(kind.wire, LinesWire):
-            self.lines(kind, kind.wire)
+            self.say(linerules.of_wire((*kind.keys, "wire"), kind.wire, self.kinds[0].wire))
 
     def state(self, key: tuple[str, ...], state: State, wire: Wire | None) -> None:
         tests = [bool(state.bytes), bool(state.equals), bool(state.differs), bool(state.bits), state.present is not None]
@@ -651,9 +660,7 @@ class _Rules:
     def condition(self, key: tuple[str, ...], at: int | str, type_: Type | None, wire: Wire) -> None:
         """Whether a state or a status looks at something that this grammar has."""
         if isinstance(wire, LinesWire):
-            self.at_column((*key, "at"), at, wire)
-            if type_ not in (None, "number", "hex", "text"):
-                self.wrong((*key, "type"), f"{type_} does not stand in a line", "number, hex or text")
+            self.say(linerules.of_test(key, at, type_, wire))
         numbered = isinstance(wire, (FrameWire, RegisterWire))
         if isinstance(wire, JsonWire):
             self.json_paths((*key, "at"), (at,))
@@ -684,7 +691,7 @@ class _Rules:
 
     def number(self, key: tuple[str, ...], name: str, field: Field, wire: Wire | None) -> None:
         try:
-            linear(field.unit, PARAMETERS[name].unit)
+            unit_of(name, field)
         except Drop as drop:
             self.wrong((*key, "unit"), drop.why, drop.hint)
         if field.scale == 0 or not abs(field.scale) < 1e12 or not abs(field.offset) < 1e12:
@@ -709,7 +716,7 @@ class _Rules:
             if kind not in ("number", "text", "time"):
                 self.wrong((*key, "type"), f"{kind} does not stand in JSON", "number, text or time")
         elif isinstance(wire, LinesWire):
-            self.column(key, field, kind, wire)
+            self.say(linerules.of_field(key, field, kind, wire))
         elif isinstance(wire, RegisterWire):
             self.register(key, field, kind)
         elif isinstance(wire, FrameWire):
@@ -796,9 +803,9 @@ class _Rules:
                 self.wrong((*kind.keys, "fields", name, "at"), f"byte {field.at} + {size} {why}", bytes_)
 
     def start(self, keys: tuple[str, ...], wire: FrameWire, length: int) -> None:
-        if len(wire.start) >= length or (wire.start and not wire.start.known[0]):
-            said = f"{len(wire.start)} bytes" if len(wire.start) >= length else "the first byte may be anything"
-            self.wrong((*keys, "start"), said, f"fewer than length, {length}, the first of them known")
+        if len(wire.start) > length or (wire.start and not wire.start.known[0]):
+            said = f"{len(wire.start)} bytes" if len(wire.start) > length else "the first byte may be anything"
+            self.wrong((*keys, "start"), said, f"not more than length, {length}, the first of them known")
         if not wire.start and wire.check is None:
             self.wrong((*keys, "start"), "nothing tells this frame from others", "start: its first bytes, or a check")
         if wire.length_at is not None and not 0 < wire.length_at < len(wire.start):
@@ -843,18 +850,6 @@ def _likely_parameter(name: str) -> str:
 def default_type(wire: Wire) -> Type:
     """The type of a field that names none."""
     return "number" if isinstance(wire, (JsonWire, LinesWire)) else wire.type
-
-
-def latin(text: str) -> bytes | None:
-    """One byte per character, or None."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return None
-
-
-def _ending(wire: LinesWire) -> tuple[str, str]:
-    return (wire.end, wire.check.sum if wire.check is not None and wire.check.after_end else "")
 
 
 def _grammar(wire: Wire) -> str:

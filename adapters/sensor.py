@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from adapters.decode import Reading, StreamDecoder, decoder
 from adapters.decode.jsonpath import JsonDecoder
+from adapters.decode.lines import LinesDecoder
 from adapters.decode.reading import Plan
 from adapters.decode.registers import RegisterDecoder
-from adapters.profile import FrameWire, JsonWire, Link, Profile, RegisterWire
+from adapters.profile import FrameWire, JsonWire, LinesWire, Link, Profile, RegisterWire
 from adapters.source import KEPT_FRAMES, Asked, Caller, Fetched, Listened, Played, Polled, Pushed, Source
 from adapters.transport.base import Address
 from readings.errors import Stop, Trouble
@@ -94,7 +95,7 @@ class Sensor:
 
 def open_sensor(profile: Profile, address: Address, *, sensor_id: str, every_s: float, reduce: Reduce = "last") -> Sensor:
     """A sensor that is not opened yet: an absent device is no mistake. Raises Stop where profile and address do not fit."""
-    streams = isinstance(profile.wire, FrameWire) and not profile.ask and address.kind == "serial"
+    streams = isinstance(profile.wire, (FrameWire, LinesWire)) and not profile.ask and address.kind == "serial"
     if reduce == "mean" and not streams:
         raise Stop("reduce: mean", what=f"sensor {sensor_id}", hint="it is for sensors that talk by themselves: leave it out")
     heard = decoder(profile)
@@ -108,6 +109,7 @@ def fits(profile: Profile, address: Address) -> str:
         return ""
     grammar, kinds, shown = {
         FrameWire: ("frames", ("serial",), "serial:/dev/ttyUSB0"),
+        LinesWire: ("lines of text", ("serial",), "serial:/dev/ttyUSB0"),
         RegisterWire: (
             "Modbus registers",
             ("modbus-rtu", "modbus-tcp"),
@@ -145,6 +147,8 @@ def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int,
 
     assert address.path is not None  # noqa: S101  # parse_address gives one
     line = line_at(address.path, profile.link)
+    if isinstance(heard, LinesDecoder):
+        heard.midway = not profile.ask
     return Listened(heard, line, keep) if not profile.ask else Asked(heard, line, profile.ask[0].data)
 
 

@@ -41,7 +41,7 @@ KEPT_FRAMES = 10_000
 LINE_HINT = "is it the device that its profile says, with these line settings?"
 BEHIND_THE_BRIDGE = ("modbus_exception:10", "modbus_exception:11")
 """Gateway path unavailable, target device failed to respond (Modbus application protocol V1.1b3, section 7)."""
-_WAITS: Mapping[str, type[WarmingUp] | type[NoData]] = {"warming_up": WarmingUp, "no_data": NoData}
+_WAITS: Mapping[str, type[WarmingUp] | type[NoData]] = {"warming_up": WarmingUp, "no_data": NoData, "no_fix": NoData}
 
 
 class Heard(Struct, frozen=True):

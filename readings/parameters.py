@@ -8,13 +8,16 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from readings.units import UNITS
+from readings.units import CONVERSIONS, UNITS, linear, spelled
 
 GROUPED = re.compile(r"[a-z0-9][a-z0-9_]*\.[a-z0-9_]+")
 
 
 class Parameter(Struct, frozen=True, forbid_unknown_fields=True):
-    """`range` and `effective` are inclusive, in `unit`: outside the first a value fails, outside the second it is suspect."""
+    """`range` and `effective` are inclusive, in `unit`: outside the first a value fails, outside the second it is suspect.
+
+    `also`: units that some instruments give and that no fixed factor turns into `unit`; such a value keeps its own.
+    """
 
     name: str
     unit: str
@@ -23,6 +26,15 @@ class Parameter(Struct, frozen=True, forbid_unknown_fields=True):
     effective: tuple[float, float] | None = None
     openaq: int | None = None
     cf: str | None = None
+    also: tuple[str, ...] = ()
+
+    def unit_from(self, unit: str) -> str:
+        """The unit that a value in this one is stored in. Raises Drop where no exact way leads to any."""
+        for stored in (self.unit, *self.also):
+            if spelled(unit) == stored or (spelled(unit), stored) in CONVERSIONS:
+                return stored
+        linear(unit, self.unit)
+        return self.unit
 
 
 class Parameters(Mapping[str, Parameter]):
@@ -48,7 +60,7 @@ def _load() -> dict[str, Parameter]:
     rows = yaml.load(files("readings").joinpath("parameters.yaml").read_text("utf-8"), loader)  # noqa: S506  # a safe loader
     made = {name: msgspec.convert({"name": name, **row}, Parameter) for name, row in rows.items()}
     for parameter in made.values():
-        if parameter.unit not in UNITS:
+        if not {parameter.unit, *parameter.also} <= UNITS:
             raise ValueError(f"parameters.yaml: {parameter.name}: unit {parameter.unit!r} is not in readings/units.py")
     return made
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from adapters.decode import frame, jsonbody, jsonpath, registers
+from adapters.decode import frame, jsonbody, jsonpath, lines, linewriter, registers
 from adapters.decode.reading import Fault, Plan, Reading, Result, StreamDecoder, plan_of
-from adapters.profile import FrameWire, Profile, RegisterWire
+from adapters.profile import FrameWire, LinesWire, Profile, RegisterWire
 
 __all__ = ["Encoder", "Fault", "Plan", "Reading", "Result", "StreamDecoder", "decoder", "encoder", "plan_of"]
 
@@ -18,6 +18,8 @@ def decoder(profile: Profile) -> StreamDecoder:
         return frame.decoder(profile)
     if isinstance(profile.wire, RegisterWire):
         return registers.RegisterDecoder(profile)
+    if isinstance(profile.wire, LinesWire):
+        return lines.LinesDecoder(profile)
     return jsonpath.JsonDecoder(profile)
 
 
@@ -27,4 +29,6 @@ def encoder(profile: Profile) -> Encoder:
         return frame.encoder(profile)
     if isinstance(profile.wire, RegisterWire):
         return registers.encoder(profile)
+    if isinstance(profile.wire, LinesWire):
+        return linewriter.encoder(profile)
     return jsonbody.encoder(profile)
