@@ -72,7 +72,7 @@ def merged(base: Node, own: Node, line: int) -> Node:
         if key not in own.value:
             value[key], lines[key] = _moved(node, line), line
     for key, node in own.value.items():
-        if node.value is None and key in base.value:
+        if node.value is None:
             continue
         value[key] = merged(base.value[key], node, own.lines[key]) if key in base.value else node
         lines[key] = own.lines[key]

@@ -46,4 +46,6 @@ class Hints:
 
 def _spans(name: str, profile: Profile, overrides: Mapping[str, Span]) -> tuple[Span | None, Span | None]:
     field, parameter = profile.every[name], PARAMETERS[name]
+    if parameter.unit_from(field.unit) != parameter.unit:  # its spans are in another unit
+        return field.range, field.effective
     return overrides.get(name) or field.range or parameter.range, field.effective or parameter.effective

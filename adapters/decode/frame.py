@@ -38,8 +38,7 @@ class FrameDecoder:
         self.skipped = 0
         self._start, self._header = bytes(shape.start), bytes(shape.header)
         self._length = shape.wire.length or MAX_FRAME
-        self._wrong, self._read = shape.wrong, shape.read
-        self._whole: Callable[[bytes], bool] = shape._whole if not shape.wire.end else lambda frame: not shape.wrong(frame)
+        self._wrong, self._whole, self._read = shape.wrong, shape.whole, shape.read
         self._open = b""
 
     def feed(self, data: bytes) -> list[Result]:
@@ -102,12 +101,22 @@ class MixedDecoder:
         self._search = pattern_of(shapes).search
         self._longest = max(len(shape.header) for shape in shapes)
         self._open = b""
+        own = Shape(profile)
+        rivals = [s for s in shapes if s.certainty > own.certainty and s.start.fits(own.start)]
+        usual = own.start.literal and own.wire.length is not None and not rivals
+        self._start, self._length = bytes(own.start) if usual else b"", own.wire.length or 0
+        self._whole, self._read = own.whole, own.read
 
     def feed(self, data: bytes) -> list[Result]:
         stream = self._open + data
         results: list[Result] = []
         at, end = 0, len(stream)
+        start, length = self._start, self._length
         while at < end:
+            if start and stream.startswith(start, at) and end - at >= length and self._whole(frame := stream[at : at + length]):
+                results.append(self._read(frame))
+                at += length
+                continue
             match = self._search(stream, at)
             found = match.start() if match else self._beginning(stream, at)
             self.skipped += found - at

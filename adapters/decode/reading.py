@@ -12,8 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from adapters.profile import FLOATING, Doubt, Field, Message, Profile, Status, Wire, conversion, default_type
-from readings.parameters import PARAMETERS
+from adapters.profile import FLOATING, Doubt, Field, Message, Profile, Status, Wire, conversion, default_type, unit_of
 from readings.sample import Channel, Flag, unscale
 
 Number = int | float | None
@@ -145,7 +144,7 @@ def plan_of(profile: Profile, message: Message | None = None) -> Plan:
         finest = min(_scale(name, part.fields[name], part.wire).exponent for part in parts if name in part.fields)
         scales.append(scale.at(finest))
     channels = [
-        Channel(name, PARAMETERS[name].unit, scale.exponent, every[name].place, every[name].period_s)
+        Channel(name, unit_of(name, every[name]), scale.exponent, every[name].place, every[name].period_s)
         for name, scale in zip(names, scales, strict=True)
     ]
     return Plan(channels, scales)

@@ -36,8 +36,10 @@ class Shape:
         self.header = type(wire.start)(wire.start[: wire.length_at]) if wire.length_at else wire.start
         self.header.known = wire.start.known[: len(self.header)]
         self.read = reader(profile, message, self.plan)
-        self._whole: Test = checker(wire.check) if wire.check else lambda frame: True
-        self._end = bytes(wire.end)
+        self._right: Test = checker(wire.check) if wire.check else lambda frame: True
+        self._end = end = bytes(wire.end)
+        right = self._right
+        self.whole: Test = (lambda frame: frame.endswith(end) and right(frame)) if end else right
 
     @property
     def certainty(self) -> int:
@@ -60,7 +62,7 @@ class Shape:
         """What is wrong with a frame of the right length."""
         if self._end and not frame.endswith(self._end):
             return TAIL
-        return None if self._whole(frame) else CHECKSUM
+        return None if self._right(frame) else CHECKSUM
 
 
 def shapes_of(profile: Profile) -> list[Shape]:
