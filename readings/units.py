@@ -9,7 +9,8 @@ from readings.errors import Drop
 # fmt: off
 UNITS: frozenset[str] = frozenset({
     "", "ug/m3", "#/cm3", "ppm", "ppb", "degC", "%", "hPa", "m/s", "deg", "mm", "mm/h", "W/m2", "lx", "kOhm", "dBm",
-    "V", "A", "W", "VA", "var", "kWh", "kvarh", "Ah", "Hz", "L/min", "mL/s", "cc/min", "s", "h", "m", "m3", "um", "counts", "#/0.01ft3",
+    "V", "A", "W", "VA", "var", "kWh", "kvarh", "Ah", "Hz", "L/min", "mL/s", "cc/min", "s", "h", "m", "m3", "um", "counts",
+    "#/0.01ft3",
 })
 # fmt: on
 """ASCII spellings; "" for pure numbers."""
