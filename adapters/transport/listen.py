@@ -67,8 +67,8 @@ class _Deadline(io.RawIOBase):
 class Door:
     """One host and port. Opened by the first sensor that listens there, closed with the last."""
 
-    def __init__(self, host: str, port: int, allow: Sequence[str] = ()) -> None:
-        self.host, self.port = host, port
+    def __init__(self, host: str, port: int, allow: Sequence[str] = (), *, post_s: float = POST_S) -> None:
+        self.host, self.port, self.post_s = host, port, post_s
         self._allow = [ipaddress.ip_network(network, strict=False) for network in allow or HERE]
         self._boxes: list[Mailbox] = []
         self._lock = threading.Lock()
@@ -182,7 +182,7 @@ class _Post(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.rfile = io.BufferedReader(_Deadline(self.connection, time.monotonic() + POST_S))
+        self.rfile = io.BufferedReader(_Deadline(self.connection, time.monotonic() + self.server.door.post_s))
 
     def do_POST(self) -> None:
         boxes = self.server.door.boxes(self.path)

@@ -1,4 +1,4 @@
-"""The simulator's three ways out, each read as a gateway would: serial, Modbus TCP, HTTP. And what its log says of them."""
+"""The simulator's ways out, each read as a gateway would: serial, Modbus RTU and TCP, HTTP both ways; and what its log says."""
 
 import json
 import os
@@ -18,6 +18,7 @@ import pytest
 import serial
 
 from adapters.decode import Reading, decoder
+from adapters.sensor import open_sensor
 from edge.config import Network, load_network
 from edge.day import Day
 from edge.simulate import playing
@@ -208,3 +209,32 @@ def test_the_command_says_ready_and_takes_its_links_along_on_term(tmp_path: Path
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert not here.tty.is_symlink()
+
+
+BUS = """\
+seed: 1
+listen: {{http: "127.0.0.1:{port}"}}
+sensors:
+  - {{id: air-01, profile: generic.xy-md02, at: "modbus-rtu:dev/bus?unit=1"}}
+  - {{id: co2-01, profile: senseair.s8, at: "modbus-rtu:dev/bus?unit=254"}}
+  - {{id: sun-01, profile: epever.tracer, at: "modbus-rtu:dev/sun"}}
+  - {{id: odd-01, profile: kicer.rs485-sht3x, at: "modbus-rtu:dev/bus?unit=3"}}
+  - {{id: warm-01, profile: sensirion.scd30, at: "modbus-rtu:dev/warm?unit=97"}}
+  - {{id: push-01, profile: airgradient.local, at: "listen:/box/token", every: 1s}}
+"""
+
+
+def test_a_bus_of_several_units_and_a_device_that_posts_are_read_as_a_gateway_would(tmp_path: Path) -> None:
+    file, log = tmp_path / "network.yaml", tmp_path / "log.ndjson"
+    file.write_text(BUS.format(port=free_port()))
+    network = load_network(file)
+    with playing(network, log):
+        for played in network.sensors:
+            sensor = open_sensor(played.profile, played.address, sensor_id=played.id, every_s=60)
+            sensor.open()
+            answer = sensor.sample(5)
+            numbers = dict(zip((c.parameter for c in sensor.schema.channels), answer.values, strict=True))
+            assert None not in numbers.values() or played.id == "push-01", (played.id, numbers)
+            wait_until(lambda id_=played.id: f'"sensor":"{id_}"' in log.read_text(), f"a log line of {played.id}")  # type: ignore[misc]
+            sensor.close()
+    assert not (tmp_path / "dev" / "bus").is_symlink()
