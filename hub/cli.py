@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from hub.database.engine import Database
 
 LATER = {
-    "backup": "the database with its ledger, keys and broker accounts into a folder",
-    "restore": "a backup into an empty hub",
     "import": "history from elsewhere",
     "user": "people who may log in",
 }
@@ -108,6 +106,28 @@ def rebuild(follower: str) -> None:
             if entries
             else f"{follower}: nothing to read yet, or the running hub does it"
         )
+
+
+@program.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def backup(folder: Path) -> None:
+    """Copy database, keys and broker accounts into FOLDER, which must be empty or new. The hub may run."""
+    from hub.front.backup import backup as back_up
+
+    made = back_up(load(), folder, int(time() * 1000))
+    click.echo(f"{folder}: {len(made.files)} files of a {made.database} hub; keep it where only you can read it")
+
+
+@program.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--force", is_flag=True, help="Also a backup older than BACKUP_MAX_AGE: gateways may have deleted what it lacks.")
+def restore(folder: Path, force: bool) -> None:
+    """Put the backup in FOLDER in the place of this hub's database, keys and broker accounts. The hub must not run."""
+    from hub.answers import rfc3339
+    from hub.front.backup import restore as put_back
+
+    made = put_back(load(), folder, int(time() * 1000), force=force)
+    click.echo(f"restored to {rfc3339(made.made_ms)}; start the hub: the gateways send again what came later")
 
 
 @program.command()

@@ -4,6 +4,7 @@ SQLite: WAL, synchronous FULL (2,000 simulated power cuts lost 0 rows, NORMAL lo
 which takes its lock at BEGIN, so that it never fails half-way. PostgreSQL: psycopg 3; a frozen writer loses its locks after 10 s.
 """
 
+import logging
 import secrets
 import sqlite3
 import threading
@@ -17,6 +18,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, TimeoutError
 
 from readings.errors import Retry, Stop
+
+log = logging.getLogger(__name__)
 
 Dialect = Literal["sqlite", "postgresql"]
 _INCARNATION = (
@@ -67,6 +70,7 @@ class Database:
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.dialect == "sqlite" else nullcontext()
         self._away, self.lock_refused = _driver_errors(self.dialect)
         self._minted: str | None = None
+        self._taken: tuple[int, int] | None = None
         self.bell = Bell()
 
     def sql(self, statement: str) -> str:
@@ -129,15 +133,25 @@ class Database:
         return sha256(repr(tuple(str(part) for part in parts)).encode()).hexdigest()[:16]
 
     def take(self) -> None:
-        """A bridge takes the database: SQLite gets a new incarnation, since its file may be an older copy."""
+        """A bridge takes the database: SQLite gets a new incarnation, since its file may be an older copy. A change is logged."""
+        keep = "INSERT INTO meta (key, value) VALUES ('incarnation', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        with self.write_cursor() as cursor:
+            if self.in_recovery(cursor):
+                return
+            cursor.execute("SELECT value FROM meta WHERE key = 'incarnation'")
+            before = next(iter(cursor.fetchone() or ()), None)
+            now = secrets.token_hex(8) if self.dialect == "sqlite" else self.incarnation(cursor)
+            if now != before:
+                cursor.execute(self.sql(keep), (now,))
+        if now != before:
+            log.warning("database: incarnation changed before=%s now=%s; every gateway will say hello", before, now)
         if self.dialect == "sqlite":
-            minted = secrets.token_hex(8)
-            statement = (
-                "INSERT INTO meta (key, value) VALUES ('incarnation', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-            )
-            with self.write_cursor() as cursor:
-                cursor.execute(statement, (minted,))
-            self._minted = minted  # nobody else takes the file while we have it
+            self._minted = now  # nobody else takes the file while we have it
+            self._taken = _identity(self.engine)
+
+    def replaced(self) -> bool:
+        """Whether another file stands in the place of the one that was taken: what is written now goes nowhere."""
+        return self._taken is not None and _identity(self.engine) != self._taken
 
     def in_recovery(self, cursor: Any) -> bool:
         """A standby knows only what it was told so far: it must not answer a gateway."""
@@ -204,6 +218,15 @@ def sqlite_path(url: str) -> Path | None:
     """The file of a SQLite URL, None for PostgreSQL."""
     parsed = make_url(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def _identity(engine: Engine) -> tuple[int, int] | None:
+    """Which file a SQLite path leads to just now."""
+    try:
+        found = Path(engine.url.database or "").stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

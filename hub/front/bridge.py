@@ -23,7 +23,7 @@ from hub.front.log import Front, Incoming, Outcome
 from hub.front.presence import Presence, status_topic
 from hub.settings import Settings
 from readings.batch import HEADER, HEADER_BYTES
-from readings.errors import Stop
+from readings.errors import Retry, Stop
 from readings.messages import BadMessage, Bye, Down, Hello, down_topic, read_hello, seal
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Bridge:
         while not stop.is_set():
             if time.monotonic() - looked > 1:
                 looked = time.monotonic()
+                self._look()
                 self._connect()
             if time.monotonic() - copied > LOOK_S:
                 copied = time.monotonic()
@@ -123,6 +124,11 @@ class Bridge:
         self._renew.set()
 
     # ---- the writer thread
+
+    def _look(self) -> None:
+        """A file put in the database's place takes a new process: nobody here may go on with what he knows of the old one."""
+        if self._database.replaced():
+            raise Retry("another file was put in its place", what="database", hint="start the hub again")
 
     def _connect(self) -> None:
         """Opens the client, anew when the account has changed: `harmattan-hub broker` may write it while we run."""

@@ -68,7 +68,7 @@ class Copies:
     def _copy(self, cursor: Any, n: int, now_ms: int) -> int:
         into = "INSERT INTO held_copy (n, gateway, stream, made_ms, ranges)"
         plain = "FROM held WHERE gone = '[]' AND ranges <> '[]'"
-        cursor.execute(f"{into} SELECT {n}, gateway, stream, {now_ms}, ranges {plain}")  # numbers only
+        cursor.execute(f"{into} SELECT {n}, gateway, stream, {now_ms}, ranges {plain}")  # only numbers are put in
         rows = int(cursor.rowcount)
         cursor.execute("SELECT gateway, stream, ranges, gone FROM held WHERE gone <> '[]'")
         mixed = [

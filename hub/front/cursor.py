@@ -1,11 +1,16 @@
 """How far each follower has come, in the transaction of its result. A marked cursor asks the follower to begin again."""
 
+import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
-from hub.database.tables import batch, cursor, ready
+from hub.database.tables import batch, cursor, meta, ready
 
 MARKED = -1
 """`rebuild` sets a cursor to this; its follower wipes its result and reads the log from the beginning."""
+
+
+IDS_FROM = "ids_from"
+"""A key of `meta`, written by a restore: ids of `batch` and `ready` drawn later are above these."""
 
 
 def position(connection: Connection, follower: str) -> int:
@@ -37,3 +42,14 @@ def newest_batch(connection: Connection) -> int:
 def newest_ready(connection: Connection) -> int:
     """The log's end as every other follower sees it; 0 for an empty log."""
     return int(connection.execute(select(func.coalesce(func.max(ready.c.id), 0))).scalar_one())
+
+
+def last_ready(connection: Connection) -> int:
+    """The next id of `ready` is one more."""
+    found = connection.execute(select(meta.c.value).where(meta.c.key == IDS_FROM)).scalar()
+    return max(newest_ready(connection), id_from(found, "ready"))
+
+
+def id_from(told: str | None, table: str) -> int:
+    """What `meta` says under IDS_FROM of one table; 0 in a hub that was never restored."""
+    return 0 if told is None else msgspec.json.decode(told, type=dict[str, int]).get(table, 0)

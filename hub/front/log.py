@@ -17,6 +17,7 @@ from msgspec import Struct
 from hub.database.engine import Database
 from hub.front import ledger
 from hub.front.copies import Copies
+from hub.front.cursor import IDS_FROM, id_from
 from hub.front.ledger import Known
 from readings.batch import HEADER, HEADER_BYTES, BadBatch, Header, UnknownVersion, decode, read_header
 from readings.errors import Trouble
@@ -267,8 +268,9 @@ class _Taking:
                 # A frozen bridge loses its locks after 10 s (idle_in_transaction_session_timeout).
                 self._cursor.execute("SET LOCAL lock_timeout = '15s'")
                 self._cursor.execute(f"SELECT pg_advisory_xact_lock({ID_LOCK})")
-            self._cursor.execute("SELECT coalesce(max(id), 0) FROM batch")
-            self._next = int(self._cursor.fetchone()[0])
+            self._cursor.execute(f"SELECT (SELECT max(id) FROM batch), (SELECT value FROM meta WHERE key = '{IDS_FROM}')")  # noqa: S608
+            newest, told = self._cursor.fetchone()
+            self._next = max(newest or 0, id_from(told, "batch"))
         self._next += 1
         return self._next
 

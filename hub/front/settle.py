@@ -175,7 +175,7 @@ class _Settling:
         if self._waits:
             self._write_waits()
         if self._ready:
-            last = cursor.newest_ready(self._connection)
+            last = cursor.last_ready(self._connection)
             rows = [(last + i, batch, numbers) for i, (batch, numbers) in enumerate(self._ready, 1)]
             self._connection.exec_driver_sql(
                 self._sql("INSERT INTO ready (id, batch, rows, offset_ms) VALUES (?, ?, ?, 0)"), rows
