@@ -218,12 +218,13 @@ class LineCheck(Struct, frozen=True, forbid_unknown_fields=True):
     """The checksum of a line. It stands behind the last `mark`, without one in its last characters; `after_end`: behind the end.
 
     xor_hex and sum8_hex (2 hex digits), sum16_hex (4) and vaisala_crc3 (3 characters) are made over what stands between start
-    and mark, bcc_xor (2 hex digits) over start and end as well.
+    and mark, bcc_xor (2 hex digits) over start and end as well. `only`: lines that begin so have one, others have none.
     """
 
     sum: Tail
     mark: str = ""
     after_end: bool = False
+    only: tuple[str, ...] = ()
 
 
 class LinesWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="grammar", tag="lines"):

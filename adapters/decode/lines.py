@@ -63,7 +63,8 @@ class Kind:
         self.whole = bool(wire.start or wire.begins or wire.check)
         """A line of this kind shows by itself that nothing of its beginning is missing."""
         self.titles: Titles | None = None
-        self._begins = re.compile(b"|".join(_pattern(text) for text in wire.begins), re.DOTALL)
+        self._begins = re.compile(b"|".join(pattern(text) for text in wire.begins), re.DOTALL)
+        self._sealed = re.compile(b"|".join(pattern(text) for text in (wire.check.only if wire.check else ())), re.DOTALL)
         self._row = rows(wire)
         numbers = [name for name, field in fields.items() if field.type not in ("text", "time")]
         self._numbers = [(self.plan.names.index(name), number_finder(name, fields[name], wire)) for name in numbers]
@@ -99,7 +100,7 @@ class Kind:
 
     def _unsealed(self, inner: bytes, tail: bytes) -> bytes | Fault:
         check = self.wire.check
-        if check is None:
+        if check is None or not self._sealed.match(inner):
             return inner
         size, mark = SIZES[check.sum], _bytes(check.mark)
         if check.after_end:
@@ -202,7 +203,7 @@ class LinesDecoder:
         self._into = [_turns(kind.plan, self.plan) for kind in self._kinds]
         self._end, self._longest = _bytes(wire.end), wire.longest
         self._behind = SIZES[wire.check.sum] if wire.check is not None and wire.check.after_end else 0
-        self._ignore = re.compile(b"|".join(_pattern(text) for text in wire.ignore), re.DOTALL) if wire.ignore else None
+        self._ignore = re.compile(b"|".join(pattern(text) for text in wire.ignore), re.DOTALL) if wire.ignore else None
         self._usual = {at for at, kind in enumerate(self._kinds) if kind.wire.join is not None}
         self.reset()
 
@@ -339,7 +340,7 @@ def _text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _pattern(text: str) -> bytes:
+def pattern(text: str) -> bytes:
     """A beginning, in which `?` stands for any one character."""
     return b".".join(re.escape(part) for part in _bytes(text).split(b"?"))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 from adapters.decode.columns import MONTHS, Place, Titles, Units, printable, split, titles_of
+from adapters.decode.lines import pattern
 from adapters.decode.reading import Scale, plan_of
 from adapters.decode.tails import SEALS
 from adapters.profile import Field, LinesWire, Message, Profile
@@ -98,7 +99,7 @@ class _Line:
         wire = self._wire
         start, end, inner = wire.start.encode("latin-1"), wire.end.encode("latin-1"), content.encode()
         header = start + wire.titles.encode() + end if self._header else b""
-        if wire.check is None:
+        if wire.check is None or (wire.check.only and not any(re.match(pattern(one), inner) for one in wire.check.only)):
             return header + start + inner + end
         mark = wire.check.mark.encode("latin-1")
         covered = start + inner + (end if wire.check.after_end else mark) if wire.check.sum == "bcc_xor" else inner
