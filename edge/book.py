@@ -3,7 +3,7 @@
 A number up to a stream's end that is neither on the card nor `away` does not exist.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -118,6 +118,23 @@ def read_book(spans: Iterable[tuple[str, int, int]], meta: Mapping[str, str]) ->
         key.removeprefix(ANCHOR): msgspec.json.decode(text, type=Place) for key, text in meta.items() if key.startswith(ANCHOR)
     }
     return Book(present, ends, absent, anchors, msgspec.json.decode(meta.get(COUNTS, "{}"), type=Counts))
+
+
+def orderly(seqs: Sequence[int], away: Ranges = NONE) -> list[bool]:
+    """Which numbers of neighbouring rows can be believed: no checksum covers a row's number, but its neighbours do.
+
+    Numbers ascend by one except where rows have left. A flipped bit in one leaves it without a neighbour.
+    """
+    if not seqs or list(seqs) == list(range(seqs[0], seqs[0] + len(seqs))):
+        return [True] * len(seqs)
+    out = []
+    for i, seq in enumerate(seqs):
+        before = seqs[i - 1] if i else None
+        after = seqs[i + 1] if i + 1 < len(seqs) else None
+        follows = before == seq - 1 or ((seq == 1 or seq - 1 in away) and (before is None or before < seq))
+        leads = after == seq + 1 or (seq + 1 in away and (after is None or after > seq))
+        out.append(follows or leads)
+    return out
 
 
 def _on_card(place: Place | None, present: Mapping[str, Ranges]) -> bool:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from edge import eviction
-from edge.book import SALVAGING, Book, Place, read_book
+from edge.book import SALVAGING, Book, Place, orderly, read_book
 from edge.card import (
     FORMAT,
     MAGIC,
@@ -183,12 +183,14 @@ class Reader:
 
     def raw_rows(self, stream: str, lo: int, hi: int) -> list[tuple[int, bytes, int]]:
         """(seq, canonical bytes, crc) of rows lo..hi."""
+        found = self._raw(stream, lo, hi)
+        believed = orderly([seq for seq, _, _ in found], self._away(stream)) if lo < hi else [True] * len(found)
         good = []
-        for entry in self._raw(stream, lo, hi):
-            if isinstance(entry[1], bytes) and crc(entry[1]) == entry[2]:
+        for entry, number_holds in zip(found, believed, strict=True):
+            if isinstance(entry[1], bytes) and crc(entry[1]) == entry[2] and number_holds:
                 good.append(entry)
             else:
-                self._count_damaged(stream, entry[0], "its crc does not fit")
+                self._count_damaged(stream, entry[0], "its crc does not fit" if number_holds else "its number has no neighbour")
         return good
 
     def schemas_needed(self, stream: str, lo: int, hi: int) -> list[int]:
@@ -230,6 +232,10 @@ class Reader:
             " ORDER BY seq",
             (stream, lo, hi),
         )
+
+    def _away(self, stream: str) -> Ranges:
+        absent = self.book().absent.get(stream)
+        return Ranges() if absent is None else absent.away
 
     def _meta(self, key: str) -> str:
         found = self._ask("SELECT value FROM meta WHERE key = ?", (key,))
@@ -706,7 +712,7 @@ class Outbox(Reader):
         bad: dict[str, Ranges] = {}
         for name, numbers in self._damaged.items():
             here = numbers & self._book.present.get(name, Ranges())
-            bad[name] = Ranges.of(seq for seq, row in self._seen(name, here) if row is None)
+            bad[name] = here - Ranges.of(seq for lo, hi in here for seq, _, _ in Reader.raw_rows(self, name, lo - 1, hi + 1))
         self._damaged = {name: numbers for name, numbers in bad.items() if numbers}
         self._quarantine()
         lost = self._damaged.get(self._name, Ranges())
@@ -727,10 +733,13 @@ class Outbox(Reader):
                         shown = raw.hex() if isinstance(raw, bytes) else repr(raw)
                         out.write(msgspec.json.encode({"stream": name, "seq": seq, "crc": check, "raw": shown}) + b"\n")
 
-    def _count_damaged(self, stream: str, seq: int, why: str) -> None:
-        if seq not in self._damaged.get(stream, Ranges()):
-            super()._count_damaged(stream, seq, why)
-            self._damaged[stream] = self._damaged.get(stream, Ranges()) | Ranges.span(seq, seq)
+    def raw_rows(self, stream: str, lo: int, hi: int) -> list[tuple[int, bytes, int]]:
+        """What should be there and is not, or not whole, gets its tombstone with the next commit."""
+        good = super().raw_rows(stream, lo, hi)
+        bad = self._book.present.get(stream, Ranges()).between(lo, hi) - Ranges.of(seq for seq, _, _ in good)
+        if bad:
+            self._damaged[stream] = self._damaged.get(stream, Ranges()) | bad
+        return good
 
     def _damaged_in(self, plan: Plan) -> int:
         return sum(len(numbers & plan.delete.get(name, Ranges())) for name, numbers in self._damaged.items())

@@ -70,6 +70,15 @@ class Pages:
             except (IndexError, ValueError, struct.error):
                 continue
 
+    def children(self, number: int) -> list[int]:
+        """The pages below an inner page, from the left."""
+        page = self.page(number)
+        if len(page) < PAGE_BYTES or number == 1 or page[0] != INDEX_INTERIOR:
+            return []
+        cells, _, _, last = struct.unpack_from(">HHBI", page, 3)
+        offsets = struct.unpack_from(f">{min(cells, (PAGE_BYTES - 12) // 2)}H", page, 12)
+        return [int.from_bytes(page[at : at + 4], "big") for at in offsets] + [last]
+
     def _cell(self, page: bytes, at: int, kind: int) -> tuple[int, bytes]:
         size, at = varint(page, at)
         rowid = 0
