@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from adapters.catalogue import Catalogue, shipped_dir
-from adapters.decode import Reading
+from adapters.decode import Fault, Result
+from adapters.profile import Profile
 from adapters.sensor import open_sensor
 from adapters.transport.base import Unplugged, parse_address
 from adapters.vectors import check, decoded, judge, read
 from readings.errors import Stop
+from readings.parameters import PARAMETERS
+from readings.quality import range_flag
+from readings.sample import Flag
 
 PROFILES = sorted(shipped_dir().glob("*/*.yaml"))
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
@@ -55,10 +59,24 @@ def test_the_flags_that_captures_ask_for_are_raised(catalogue: Catalogue) -> Non
     for path in PROFILES:
         profile = catalogue.get(f"{path.parent.name}.{path.stem}")
         for vector in read(capture_of(path)):
-            notes = {note for result in decoded(profile, vector) if isinstance(result, Reading) for note in result.notes}
-            assert set(vector.get("expect_flags", ())) <= notes
+            raised = {flag for result in decoded(profile, vector) for flag in _raised(result, profile)}
+            missed = [flag for flag in vector.get("expect_flags", ()) if not {flag, flag.partition(":")[0]} & raised]
+            assert missed == [], vector["id"]
             asked += bool(vector.get("expect_flags"))
     assert asked >= 2
+
+
+def _raised(reading: Result, profile: Profile) -> set[str]:
+    """The notes, and by the words that captures use: which values are missing, which out of their range."""
+    if isinstance(reading, Fault):
+        return {reading.code}
+    raised = set(reading.notes)
+    for (name, value), flag in zip(reading.values.items(), reading.flags, strict=True):
+        if flag == Flag.MISSING:
+            raised |= {f"missing:{name}", f"invalid:{name}", f"sentinel:{name}"}
+        elif range_flag(value, profile.every[name].range or PARAMETERS[name].range, None) == Flag.FAIL:
+            raised.add(f"out_of_range:{name}")
+    return raised
 
 
 def test_a_wrong_expectation_is_a_failure_that_says_both_numbers(catalogue: Catalogue) -> None:
