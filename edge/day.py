@@ -184,6 +184,20 @@ def _panel(day: Day, time_ms: int) -> float:
     return 90 * _sun(time_ms) * (0.85 + 0.15 * day.noise("clouds", time_ms))
 
 
+def _wind(day: Day, time_ms: int) -> float:
+    """The sea breeze [m/s]."""
+    return max(0.2, 1.4 + 3.2 * _hump(local_hour(time_ms), 15, 3.5) + 0.9 * day.noise("wind", time_ms))
+
+
+def _wind_from(day: Day, time_ms: int) -> float:
+    """South-west by day, north-east at night [deg]."""
+    return (225 + 160 * (1 - min(1.0, 2 * _sun(time_ms))) + 25 * day.noise("wind from", time_ms)) % 360
+
+
+def _turned(away: float) -> Callable[[Day, int], float]:
+    return lambda day, t: (_wind_from(day, t) + away) % 360
+
+
 def _share(of: Callable[[Day, int], float], share: float) -> Callable[[Day, int], float]:
     return lambda day, t: share * of(day, t)
 
@@ -269,4 +283,50 @@ RULES: Mapping[str, Callable[[Day, int], float]] = {
     "battery_status": lambda day, t: 0.0,
     "charger_status": lambda day, t: 1.0,
     "rssi": lambda day, t: -58 + 6 * day.noise("rssi", t),
+    "n_gt_0_5um_raw": _share(_count("n_gt_0_5um"), 283.1684659),
+    "n_gt_2_5um_raw": _share(_count("n_gt_2_5um"), 283.1684659),
+    "pm": _pm2_5,
+    "pm_realtime": _pm2_5,
+    "pm_hourly": lambda day, t: _pm2_5(day, t - t % HOUR_MS),
+    "pm_short": _pm2_5,
+    "sample_volume": lambda day, t: 0.834,
+    "flow": lambda day, t: 16.7,
+    "filter_temperature": lambda day, t: _temperature(day, t) + 2,
+    "filter_relative_humidity": lambda day, t: min(35.0, 0.5 * _humidity(day, t)),
+    "wind_speed": _wind,
+    "wind_speed_min": _share(_wind, 0.6),
+    "wind_speed_max": _share(_wind, 1.6),
+    "wind_direction": _wind_from,
+    "wind_direction_min": _turned(-20),
+    "wind_direction_max": _turned(20),
+    "rain_accumulated": lambda day, t: 0.0,
+    "rain_duration": lambda day, t: 0.0,
+    "rain_intensity": lambda day, t: 0.0,
+    "rain_peak_intensity": lambda day, t: 0.0,
+    "heating_temperature": _temperature,
+    "heating_voltage": lambda day, t: 0.0,
+    "supply_voltage": _battery,
+    "reference_voltage": lambda day, t: 3.498,
+    "xdr_A_0": _turned(-20),
+    "xdr_A_1": _wind_from,
+    "xdr_A_2": _turned(20),
+    "xdr_S_0": _share(_wind, 0.6),
+    "xdr_S_1": _wind,
+    "xdr_S_2": _share(_wind, 1.6),
+    "xdr_C_0": _temperature,
+    "xdr_C_1": lambda day, t: _temperature(day, t) + 1,
+    "xdr_C_2": _temperature,
+    "xdr_H_0": _humidity,
+    "xdr_P_0": lambda day, t: day.truth("pressure", t),
+    "xdr_U_0": lambda day, t: 0.0,
+    "xdr_U_1": _battery,
+    "xdr_U_2": lambda day, t: 3.498,
+    "latitude": lambda day, t: 6.5244 + 0.02 * day.bias(),
+    "longitude": lambda day, t: 3.3792 + 0.02 * day.bias(),
+    "altitude": lambda day, t: 39 + day.noise("altitude", t),
+    "satellites": lambda day, t: round(9 + 2 * day.noise("satellites", t)),
+    "hdop": lambda day, t: 1.1 + 0.3 * day.noise("hdop", t),
+    "fix_quality": lambda day, t: 1.0,
+    "ground_speed": lambda day, t: 0.0,
+    "ground_course": lambda day, t: 0.0,
 }

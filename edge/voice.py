@@ -6,6 +6,7 @@ The meaning is read back from the bytes by the profile's own decoder: a log line
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from adapters.decode import Reading, decoder, encoder
 from adapters.decode.modbus import register
 from adapters.decode.registers import RegisterDecoder
 from adapters.decode.registers import encoder as register_encoder
-from adapters.profile import JsonWire, Order, Profile, RegisterWire
+from adapters.profile import JsonWire, LinesWire, Order, Profile, RegisterWire
 from edge.config import SensorConfig
 from edge.day import Day, knows
 from readings.errors import Stop
@@ -37,6 +38,10 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _rfc3339(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class Voice:
     """A sensor whose every answer is whole: one frame, or one JSON body. `ask`: what it waits for, None = talks by itself."""
 
@@ -46,10 +51,13 @@ class Voice:
         self._names = _spoken(profile)
         self._encode, self._decoder = encoder(profile), decoder(profile)
         self._is_json = isinstance(profile.wire, JsonWire)
+        written = profile.every.items() if isinstance(profile.wire, LinesWire) else ()
+        self._times = tuple(name for name, field in written if field.type == "time")
 
     def say(self) -> Answer:
         now = self._clock()
-        raw = self._encode({name: self._day.truth(name, now) for name in self._names})
+        said: dict[str, float | int | str] = {name: self._day.truth(name, now) for name in self._names}
+        raw = self._encode({**said, **dict.fromkeys(self._times, _rfc3339(now))})
         assert isinstance(raw, bytes)  # noqa: S101  # only registers encode into an image
         return Answer(raw, {"json": json.loads(raw)} if self._is_json else {"hex": raw.hex()}, self._meaning(raw))
 

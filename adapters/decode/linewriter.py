@@ -27,8 +27,13 @@ def encoder(profile: Profile, message: Message | None = None) -> Writer:
     parts: list[Message | None] = [message]
     if message is None and isinstance(wire, LinesWire) and wire.join is not None:
         parts += [one for one in profile.messages.values() if isinstance(one.wire, LinesWire) and one.wire.join is not None]
-    writers = [_Line(profile, part).write for part in parts]
-    return lambda values: b"".join(write(values) for write in writers)
+    writers = [_Line(profile, part) for part in parts]
+
+    def encode(values: Values) -> bytes:
+        key = next((said for writer in writers if (said := writer.key(values))), "")
+        return b"".join(writer.write(values, key) for writer in writers)
+
+    return encode
 
 
 class _Line:
@@ -42,7 +47,20 @@ class _Line:
         self._header = split(self._wire.titles, self._wire.split) if self._wire.columns == "header" else []
         self._titles: Titles | None = titles_of(self._header) if self._header else None
 
-    def write(self, values: Values) -> bytes:
+    def key(self, values: Values) -> str:
+        """What stands in the `join` column, where a time that was given stands there."""
+        for name, field in self._fields.items():
+            if (
+                field.type == "time"
+                and self._wire.join is not None
+                and self._wire.join in (field.at, field.beside)
+                and values.get(name)
+            ):
+                said = _timed(field.form, str(values[name])).partition(" ")
+                return said[2] if field.beside == self._wire.join else said[0]
+        return ""
+
+    def write(self, values: Values, key: str) -> bytes:
         cells: dict[int, str] = {}
         named: dict[str, list[str]] = {}
         for place, fixed in self._wire.fixed.items():
@@ -63,7 +81,11 @@ class _Line:
                 cells[field.beside] = beside
             elif field.unit_at is not None:
                 cells[_position(field.unit_at)], unit = unit or field.unit, ""
+            if self._titles is not None:
+                unit = ""
             self._put(cells, named, field.at, text, unit, word_only=field.builtin == "unit_word")
+        if key and self._wire.join is not None:
+            cells[self._wire.join] = key
         return self._sealed(self._line(cells, named))
 
     def _put(
