@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from adapters.attended import Attended, needed
 from adapters.decode import Reading, StreamDecoder, decoder
 from adapters.decode.jsonpath import JsonDecoder
 from adapters.decode.lines import LinesDecoder
@@ -75,17 +76,28 @@ class Sensor:
             self.open()
             heard = self._source.hear(deadline_s, self._counted)
         except Trouble as trouble:
-            if getattr(trouble, "state", "") in ("unplugged", "error"):
+            if getattr(trouble, "state", "") in ("unplugged", "error") and not getattr(trouble, "keep_open", False):
                 self.close()
             raise
-        reading = heard.readings[-1]
-        self._note_firmware(reading.texts)
-        for note in reading.notes:
+        texts, notes = heard.readings[-1].texts, heard.readings[-1].notes
+        if self._reduce == "mean":
+            values, flags = _mean(heard.readings, self._plan)
+        elif len(heard.readings) == 1:
+            values, flags = heard.readings[-1].scaled, heard.readings[-1].flags
+        else:
+            values, flags = _together(heard.readings)
+            texts = {name: text for reading in heard.readings for name, text in reading.texts.items()}
+            notes = tuple(dict.fromkeys(note for reading in heard.readings for note in reading.notes))
+        self._note_firmware(texts)
+        for note in notes:
             self._counted[note] += 1
-        values, flags = (reading.scaled, reading.flags) if self._reduce == "last" else _mean(heard.readings, self._plan)
         counted, self._counted = dict(self._counted), Counter()
-        texts, notes = reading.texts, reading.notes
         return Answer(values, flags, heard.arrived_ns, None, texts, heard.raw, counted, notes)
+
+    @property
+    def lead_s(self) -> float:
+        """So long before its turn a sensor that sleeps in between wants to be woken [s]."""
+        return float(getattr(self._source, "lead_s", 0.0))
 
     def _note_firmware(self, texts: Mapping[str, str]) -> None:
         firmware = texts.get("firmware", "")
@@ -99,7 +111,7 @@ def open_sensor(profile: Profile, address: Address, *, sensor_id: str, every_s: 
     if reduce == "mean" and not streams:
         raise Stop("reduce: mean", what=f"sensor {sensor_id}", hint="it is for sensors that talk by themselves: leave it out")
     heard = decoder(profile)
-    source = _source(profile, address, heard, KEPT_FRAMES if reduce == "mean" else 1, every_s)
+    source = _source(profile, address, heard, KEPT_FRAMES if reduce == "mean" else 0, every_s)
     return Sensor(profile, source, heard.plan, sensor_id=sensor_id, every_s=every_s, reduce=reduce)
 
 
@@ -149,7 +161,8 @@ def _source(profile: Profile, address: Address, heard: StreamDecoder, keep: int,
     line = line_at(address.path, profile.link)
     if isinstance(heard, LinesDecoder):
         heard.midway = not profile.ask
-    return Listened(heard, line, keep) if not profile.ask else Asked(heard, line, profile.ask[0].data)
+    source: Source = Listened(heard, line, keep) if not profile.ask else Asked(heard, line, profile.ask)
+    return Attended(source, line, profile, every_s) if needed(profile) else source
 
 
 def _caller(profile: Profile, address: Address, heard: RegisterDecoder) -> Caller:
@@ -160,6 +173,16 @@ def _caller(profile: Profile, address: Address, heard: RegisterDecoder) -> Calle
     from adapters.transport.modbus import connection_to
 
     return connection_to(address.host, address.port)
+
+
+def _together(readings: Sequence[Reading]) -> tuple[tuple[int | None, ...], tuple[int, ...]]:
+    """Answers of several kinds as one: each number from the newest that holds it."""
+    values, flags = list(readings[0].scaled), list(readings[0].flags)
+    for reading in readings[1:]:
+        for at, (value, flag) in enumerate(zip(reading.scaled, reading.flags, strict=True)):
+            if value is not None:
+                values[at], flags[at] = value, flag
+    return tuple(values), tuple(flags)
 
 
 def _mean(readings: Sequence[Reading], plan: Plan) -> tuple[tuple[int | None, ...], tuple[int, ...]]:

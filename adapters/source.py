@@ -19,6 +19,7 @@ from adapters.profile import Command
 from adapters.transport.base import (
     Address,
     Chunk,
+    DeviceError,
     Garbage,
     Line,
     NoData,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from adapters.transport.replay import Replay
 
 LISTEN_S = 0.5
+MAX_HEARD = 4096
 KEPT_FRAMES = 10_000
 """Frames that a mean may be made of; 2 h of a sensor that sends every 0.8 s."""
 LINE_HINT = "is it the device that its profile says, with these line settings?"
@@ -70,7 +72,7 @@ def _sort(results: Sequence[Result], counted: Counter[str]) -> tuple[list[Readin
         if isinstance(result, Reading):
             good.append(result)
             last = None
-        else:
+        elif result.code != "ack":
             counted[result.code] += 1
             last = result
     return good, last
@@ -80,6 +82,8 @@ def _trouble(fault: Fault | None, raw: bytes, what: str) -> Trouble:
     """What a poll without a good answer has seen."""
     if fault is not None and fault.code in _WAITS:
         return _WAITS[fault.code](fault.code.replace("_", " "), what=what)
+    if fault is not None and fault.code.startswith(("device_error", "api_error")):
+        return DeviceError(f"it reports {fault.code}", what=what, hint="look the code up in its manual; switch it off and on")
     if fault is not None and fault.code in BEHIND_THE_BRIDGE:
         return Unanswered(f"the bridge reaches no device ({fault.code})", what=what, hint="is the unit number right, and it on?")
     if fault is not None and fault.code.startswith("modbus_exception"):
@@ -94,27 +98,69 @@ def _trouble(fault: Fault | None, raw: bytes, what: str) -> Trouble:
     return Unanswered("kept silent", what=what, hint="is it on, and are its two data lines the right way round?")
 
 
+def obey(line: Line, command: Command) -> None:
+    """Sends a command and waits for the answer that it should bring. Raises Unanswered, DeviceError."""
+    line.flush()
+    line.write(command.data)
+    heard, deadline = b"", time.monotonic() + command.timeout_s
+    while command.answer and command.answer not in heard:
+        if command.refused and heard.find(command.refused) >= 0:
+            raise DeviceError(f"refuses the command {command.data.hex(' ')}", what="sensor", hint="switch it off and on")
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            why = f"does not answer the command {command.data.hex(' ')}" + (f", it says {heard[-16:].hex(' ')}" if heard else "")
+            raise Unanswered(why, what="sensor", hint="is it on, and are its two data lines the right way round?")
+        chunk = line.read(min(left_s, LISTEN_S))
+        heard = (heard + chunk.data)[-MAX_HEARD:] if chunk else heard
+    pause(command.pause_s)
+
+
+def pause(for_s: float) -> None:
+    """The device is left alone; this thread is its port's own."""
+    if for_s > 0:
+        time.sleep(for_s)
+
+
 class Asked:
     """Flush, ask, the first frame after it. Asked once more when nothing at all came in time."""
 
-    def __init__(self, heard: StreamDecoder, line: Line, ask: bytes) -> None:
-        self._decoder, self._line, self._ask = heard, line, ask
+    def __init__(self, heard: StreamDecoder, line: Line, asks: Sequence[Command]) -> None:
+        self._decoder, self._line, self._asks = heard, line, asks
         self.open, self.close = line.open, line.close
 
     def hear(self, deadline_s: float, counted: Counter[str]) -> Heard:
+        """Several questions are asked one after the other; what they bring is one sample, and some of it may be missing."""
+        deadline = time.monotonic() + deadline_s
+        parts: list[Heard] = []
+        trouble: Trouble | None = None
+        for left, command in zip(range(len(self._asks), 0, -1), self._asks, strict=True):
+            if command.answer:
+                obey(self._line, command)
+                continue
+            try:
+                parts.append(self._hear(command, max(0.05, (deadline - time.monotonic()) / left), counted))
+            except (Garbage, Unanswered, DeviceError, WarmingUp, NoData) as met:
+                trouble = met
+            pause(command.pause_s)
+        if not parts:
+            raise trouble or Unanswered("its profile asks for nothing", what="sensor")
+        readings = [reading for part in parts for reading in part.readings]
+        return Heard(readings, parts[-1].arrived_ns, b"".join(part.raw for part in parts))
+
+    def _hear(self, command: Command, deadline_s: float, counted: Counter[str]) -> Heard:
         self._line.flush()
         self._decoder.reset()
         skipped = self._decoder.skipped
         raw, fault = bytearray(), None
         now = time.monotonic()
         deadline, again = now + deadline_s, now + deadline_s / 2
-        self._line.write(self._ask)
+        self._line.write(command.data)
         while (left_s := deadline - time.monotonic()) > 0:
             chunk = self._line.read(min(left_s, LISTEN_S))
             if chunk is None:
                 if not raw and time.monotonic() > again:
                     again = deadline
-                    self._line.write(self._ask)
+                    self._line.write(command.data)
                 continue
             raw += chunk.data
             good, last = _sort(self._decoder.feed(chunk.data), counted)
@@ -136,7 +182,8 @@ def _count_skipped(count: int, counted: Counter[str]) -> None:
 class Listened:
     """A thread of its own reads what a talkative sensor says; `hear` takes what came since it was last called."""
 
-    def __init__(self, heard: StreamDecoder, line: Line, keep: int = 1) -> None:
+    def __init__(self, heard: StreamDecoder, line: Line, keep: int = 0) -> None:
+        """`keep`: readings for a mean; 0: the newest of each kind."""
         self._decoder, self._line, self._keep = heard, line, keep
         self._news = threading.Condition()
         self._stopping = False
@@ -185,7 +232,7 @@ class Listened:
             good, fault = _sort(results, self._dropped)
             self._bytes += len(chunk.data)
             if good:
-                self._readings = (self._readings + good)[-self._keep :]
+                self._readings = (self._readings + good)[-self._keep :] if self._keep else _newest(self._readings, good)
                 self._last, self._fault = chunk, None
             self._fault = fault or self._fault
             if good or fault:
@@ -205,6 +252,11 @@ class Listened:
 
     def _answered(self) -> bool:
         return bool(self._readings or self._failure or (self._fault and self._fault.code in _WAITS))
+
+
+def _newest(held: Sequence[Reading], came: Sequence[Reading]) -> list[Reading]:
+    """The newest of each kind of message, in the order of their coming."""
+    return list({id(reading.plan): reading for reading in [*held, *came]}.values())
 
 
 class Caller(Protocol):

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from edge.board import Board, Figures
 from edge.config import Config, Credential, SensorConfig, load_credential
-from edge.control import LinkState, Server
+from edge.control import Counted, LinkState, Server
 from edge.eviction import May, may_drop
 from edge.health import Clock, Supervisor, disk
 from edge.outbox import Anchor, Damaged, Event, Outbox, Refused, StorageFailed
@@ -134,7 +134,7 @@ class Daemon:
         hints = Hints(sensor.profile, self.config.quality)
         if sensor.address.kind == "listen":  # waits for posts all the time, each becomes a sample
             return Post(sensor.id, opened, LISTEN_S, LISTEN_S, hints.flagged)
-        return Post(sensor.id, opened, sensor.every_s, sensor.profile.link.reply_timeout_s, hints.flagged)
+        return Post(sensor.id, opened, sensor.every_s, sensor.profile.link.reply_timeout_s, hints.flagged, opened.lead_s)
 
     def _begin(self) -> None:
         """A new stream: its start row and schemas, committed at once, because the hello waits for them."""
@@ -395,7 +395,9 @@ class Daemon:
         if self._uplink is not None:
             known = self._uplink.state()
             link, pending = _shown(known), known.pending
-        self._board.publish(Figures(rows, octets, pending, link, self._clock.state(), word, why))
+        counts = self._outbox.book().counts
+        counted = Counted(self._outbox.produced(), counts.tombstoned, counts.damaged, self._outbox.dropped)
+        self._board.publish(Figures(rows, octets, pending, link, self._clock.state(), word, why, counted))
 
 
 def _shown(known: UplinkState) -> LinkState:

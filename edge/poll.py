@@ -81,13 +81,17 @@ def _as_it_is(_: Schema, sample: Sample) -> Sample:
 
 
 class Post(Struct):
-    """One sensor's place at its port. `timeout_s`: how long its answer may take; `judge`: adds the quality hints."""
+    """One sensor's place at its port. `timeout_s`: how long its answer may take; `judge`: adds the quality hints.
+
+    `lead_s`: asked so long before its turn, because it has to be woken first.
+    """
 
     id: str
     sensor: Sensor
     every_s: float
     timeout_s: float
     judge: Judge = _as_it_is
+    lead_s: float = 0.0
     due_s: float = 0.0
     slot: int = 0
     failures: int = 0
@@ -187,11 +191,19 @@ class PortWorker:
         except Wait as wait:
             if state := getattr(wait, "state", "no_data"):  # without one, nothing has changed
                 self._tell(post, state, wait.why, wait.hint)
-            self._on_grid(post)
+            again_s = getattr(wait, "again_s", None)
+            if again_s is None:
+                self._on_grid(post)
+            else:
+                post.failures, post.due_s = 0, time.monotonic() + again_s
             return
         except Trouble as trouble:
             self._failed(post, getattr(trouble, "state", "error"), trouble.why, trouble.hint)
-            if post.state != "garbage" and (post.state != "no_answer" or post.failures % TRIES_BEFORE_REOPEN == 0):
+            if (
+                post.state != "garbage"
+                and not getattr(trouble, "keep_open", False)
+                and (post.state != "no_answer" or post.failures % TRIES_BEFORE_REOPEN == 0)
+            ):
                 self._close(post)
             return
         finally:
@@ -228,7 +240,7 @@ class PortWorker:
         """The next due time: the first of the grid that lies ahead."""
         post.failures = 0
         post.slot = max(post.slot + 1, int((time.monotonic() - self._start_s) / post.every_s) + 1)
-        post.due_s = self._start_s + post.slot * post.every_s
+        post.due_s = self._start_s + post.slot * post.every_s - post.lead_s
 
     def _close(self, post: Post) -> None:
         post.opened = post.reopen = False

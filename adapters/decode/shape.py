@@ -129,7 +129,8 @@ def _state(name: str, state: State, wire: FrameWire) -> Callable[[bytes], Fault 
         found = number(frame)
         if not _holds(state, found):
             return None
-        return Fault(f"{state.code}:0x{int(says(frame) or 0):02X}" if name == "error" else name)
+        said = f"0x{int(says(frame) or 0):02X}"
+        return Fault(f"{state.code}:{said}") if name == "error" else Fault(name, said if name == "ack" else "")
 
     return tell
 

@@ -75,8 +75,27 @@ class Garbage(Drop):
         self.code = code
 
 
+class DeviceError(Retry):
+    """The device answered, and what it says is an error. `keep_open`: nothing is wrong with the port."""
+
+    state: ClassVar[str] = "error"
+    keep_open: ClassVar[bool] = True
+
+
 class WarmingUp(Wait):
+    """`again_s`: after so long it may be ready; None: at its next turn."""
+
     state: ClassVar[str] = "warming_up"
+
+    def __init__(self, why: str, *, what: str = "", hint: str = "", again_s: float | None = None) -> None:
+        super().__init__(why, what=what, hint=hint)
+        self.again_s = again_s
+
+
+class Waking(WarmingUp):
+    """A device that slept between two samples, as planned, has been woken: nothing to tell."""
+
+    state: ClassVar[str] = ""
 
 
 class NoData(Wait):
