@@ -11,7 +11,7 @@ from itertools import count
 from msgspec import Struct
 from msgspec.structs import replace
 
-from edge.control import LinkState, SensorState, Shown, Snapshot
+from edge.control import Counted, LinkState, SensorState, Shown, Snapshot
 from edge.outbox import by_parameter
 from edge.poll import Polled
 from readings.sample import Flag, Sample, Schema
@@ -30,6 +30,7 @@ class Figures(Struct, frozen=True):
     clock: str
     disk: str
     disk_why: str
+    counted: Counted = Counted()
 
 
 class Board:
@@ -77,4 +78,5 @@ class Board:
             figures.clock,
             figures.disk,
             figures.disk_why,
+            figures.counted,
         )

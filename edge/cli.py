@@ -378,6 +378,50 @@ def outbox_export(config: Path | None, socket: Path | None, store: Path | None, 
     _say_exported(done)
 
 
+@outbox.command("verify")
+@placed
+@json_option
+def outbox_verify(config: Path | None, socket: Path | None, store: Path | None, as_json: bool) -> int:
+    """Check every row of the outbox: its checksum, its number, its schema. Exit 1 when one is not as it was committed."""
+    from edge.verify import verify
+
+    path = _store(config, store)
+    _as_owner(path)
+    found = verify(path, progress=_progress)
+    if as_json:
+        damaged = [{"stream": stream, "seq": seq, "why": why} for stream, seq, why in found.damaged]
+        counts = {key: getattr(found, key) for key in ("card", "rows", "streams", "away", "tombstoned", "unreadable")}
+        _print_json({"path": str(path), **counts, "damaged": damaged})
+        return 0 if found.good else 1
+    for stream, seq, why in found.damaged:
+        click.echo(f"stream {stream} row {seq}: {why}")
+    said = (
+        "ok"
+        if found.good
+        else f"{_count(len(found.damaged), 'row')} damaged, {_count(found.unreadable, 'sample')} without schema"
+    )
+    left = f"; {found.away:,} have left it, {found.tombstoned:,} of them lost and said so" if found.away else ""
+    click.echo(f"{path}: {said}: {_count(found.rows, 'good row')} in {_count(found.streams, 'stream')}{left}")
+    return 0 if found.good else 1
+
+
+@outbox.command("salvage")
+@click.argument("file", type=FILE)
+@placed
+def outbox_salvage(file: Path, config: Path | None, socket: Path | None, store: Path | None) -> int:
+    """Rescue the rows of a damaged outbox FILE, and of its -wal, into the outbox at --store; a new one is made if need be."""
+    from edge.health import Clock
+    from edge.salvage import by_hand
+
+    path = _store(config, store)
+    become = lambda: _as_owner(path)  # noqa: E731  # after the file was opened, which only root may read perhaps
+    done = by_hand(file, path, version=version(), at=Clock().moment(), progress=_progress, before_writing=become)
+    lost = f"; {done.missing:,} could not be read and are said to be lost" if done.missing else ""
+    unnamed = f"; {_count(done.unnamed, 'row')} of no known stream left alone" if done.unnamed else ""
+    click.echo(f"{path}: {_count(done.rows, 'row')} of {_count(done.streams, 'stream')} salvaged{lost}{unnamed}")
+    return 0 if done.rows else 1
+
+
 def _progress(rows: int) -> None:
     """On a terminal only."""
     if sys.stderr.isatty():
@@ -489,8 +533,6 @@ _not_in_this_version(harmattan_edge, "top", "Watch the gateway's values change."
 _not_in_this_version(harmattan_edge, "read", "Read one live answer: raw bytes beside values and flags.")
 _not_in_this_version(harmattan_edge, "detect", "Find ports and devices, and print the YAML to paste.")
 _not_in_this_version(harmattan_edge, "replay", "Judge recorded readings exactly as the daemon would.")
-_not_in_this_version(outbox, "verify", "Check every row's crc.")
-_not_in_this_version(outbox, "salvage", "Rescue rows from a damaged file.")
 
 
 if __name__ == "__main__":

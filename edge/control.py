@@ -57,6 +57,15 @@ class LinkState(Struct, frozen=True):
     alarms: tuple[str, ...] = ()
 
 
+class Counted(Struct, frozen=True):
+    """Rows of this card: committed ever, named by tombstones, found damaged; items that were dropped before they were rows."""
+
+    produced: int = 0
+    tombstoned: int = 0
+    damaged: int = 0
+    dropped: int = 0
+
+
 class Snapshot(Struct, frozen=True):
     """All that `status` tells, as of one moment (`taken_mono_s` = time.monotonic()). `disk`: ok, or a word with its why."""
 
@@ -71,6 +80,7 @@ class Snapshot(Struct, frozen=True):
     clock: str = "unsynced"
     disk: str = "ok"
     disk_why: str = ""
+    counted: Counted = Counted()
 
 
 class Shown(Struct, frozen=True):
@@ -104,7 +114,8 @@ def status(snapshot: Snapshot, now_mono_s: float) -> dict[str, Any]:
         "gateway": snapshot.gateway,
         "version": snapshot.version,
         "sensors": [_sensor(sensor, now_mono_s) for sensor in snapshot.sensors],
-        "outbox": {"rows": snapshot.rows, "bytes": snapshot.bytes, "pending": snapshot.pending},
+        "outbox": {"rows": snapshot.rows, "bytes": snapshot.bytes, "pending": snapshot.pending}
+        | msgspec.structs.asdict(snapshot.counted),
         "uplink": {
             "state": link.state,
             "since": None if link.since_ms is None else rfc3339(link.since_ms),

@@ -326,6 +326,11 @@ class Outbox(Reader):
         """Streams that an earlier life began to salvage; nobody is told of them before `adopted`."""
         return frozenset(self._salvaging)
 
+    @property
+    def mourned(self) -> tuple[Loss, ...]:
+        """What a salvage could not bring back; its tombstones come with the next commit."""
+        return tuple(self._mourned)
+
     def numbers(self) -> dict[int, str]:
         """Streams by their number in the file, for whoever must read it when it is ruined."""
         return {**self._numbers, **({self._id: self._name} if self._id is not None else {})}
@@ -842,7 +847,7 @@ def export(
             with out.open("wb") if isinstance(out, Path) else nullcontext(out) as sink:
                 for stream, numbers in reader.book().present.items():
                     write = _batches(reader, stream, sink) if raw else _lines(reader, stream, sink, canonical=canonical)
-                    for at, upto in _steps(numbers):
+                    for at, upto in steps(numbers):
                         done = write(at, upto)
                         rows += done
                         skipped += upto - at + 1 - done
@@ -854,7 +859,8 @@ def export(
         return Exported(rows, skipped - reader.damaged_rows, reader.damaged_rows)
 
 
-def _steps(numbers: Ranges) -> Iterator[tuple[int, int]]:
+def steps(numbers: Ranges) -> Iterator[tuple[int, int]]:
+    """Intervals of at most 1,000 numbers: so long a reader holds no writer up."""
     for lo, hi in numbers:
         for at in range(lo, hi + 1, EXPORT_STEP):
             yield at, min(hi, at + EXPORT_STEP - 1)

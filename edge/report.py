@@ -74,11 +74,17 @@ def table(document: Document, *, width: int) -> Iterator[str]:
     yield from _link(document)
     outbox = document["outbox"]
     pending = f", {outbox['pending']:,} not yet known to be at the hub" if document["uplink"]["state"] != "none" else ""
-    yield f"outbox  {outbox['rows']:,} rows, {_size(outbox['bytes'])}{pending}"
+    yield f"outbox  {outbox['rows']:,} rows, {_size(outbox['bytes'])}{pending}{_lost(outbox)}"
     yield f"clock   {document['clock']}" + ("" if document["clock"] == "synced" else ": no time source now; readings are kept")
     yield f"disk    {document['disk']}" + (f": {document['disk_why']}" if document["disk_why"] else "")
     for alarm in document["alarms"]:
         yield f"alarm   {alarm}"
+
+
+def _lost(outbox: Document) -> str:
+    """Only what is not nothing."""
+    words = {"tombstoned": "lost and said so", "damaged": "damaged", "dropped": "dropped before they were rows"}
+    return "".join(f", {outbox[key]:,} {said}" for key, said in words.items() if outbox.get(key))
 
 
 def _link(document: Document) -> Iterator[str]:
@@ -159,13 +165,22 @@ def from_outbox(path: Path, *, gateway: str, has_hub: bool) -> Document:
         start, sensors = _last_start(reader)
         found: dict[str, Document | None] = {**dict.fromkeys(sensors), **newest(reader, sensors)}
         rows, octets = reader.size()
+        produced, counts = reader.produced(), reader.book().counts
     now_ms = time.time_ns() // 1_000_000
     state, why = disk(path.parent)
     return {
         "gateway": gateway,
         "version": start.get("version", "unknown"),
         "sensors": [_stopped(sensor, line, now_ms) for sensor, line in found.items()],
-        "outbox": {"rows": rows, "bytes": octets, "pending": rows if has_hub else 0},
+        "outbox": {
+            "rows": rows,
+            "bytes": octets,
+            "pending": rows if has_hub else 0,
+            "produced": produced,
+            "tombstoned": counts.tombstoned,
+            "damaged": counts.damaged,
+            "dropped": 0,
+        },
         "uplink": {
             "state": "offline" if has_hub else "none",
             "since": None,

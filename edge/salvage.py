@@ -19,6 +19,7 @@ from edge.book import AWAY, Absent
 from edge.card import Full, beside
 from edge.outbox import Event, Outbox, Refused, Rescued
 from edge.pages import INDEX_INTERIOR, INDEX_LEAF, TABLE_LEAF, Pages, Record
+from readings.errors import Retry, Stop
 from readings.ranges import Ranges
 from readings.row import BadRow, crc, parse
 from readings.sample import Moment
@@ -397,3 +398,60 @@ class Rescue:
         content = {"rows": count, "streams": len(rows), "no_room": skipped, "unnamed": done.unnamed, "card": done.card}
         self._outbox.put(Event("salvaged", self._at(), content))
         self._read = None if done.path in self._failed else done.path
+
+
+class Brought(Struct, frozen=True):
+    """What a salvage by hand brought: rows and streams; numbers that could not be read; rows of streams without a name."""
+
+    rows: int
+    streams: int
+    missing: int
+    unnamed: int
+
+
+def by_hand(
+    file: Path,
+    path: Path,
+    *,
+    version: str,
+    at: Moment,
+    progress: Callable[[int], None],
+    before_writing: Callable[[], None],
+) -> Brought:
+    """All that can be read of a damaged file into the outbox at `path`. The file stays as it is.
+
+    Raises Stop when a daemon has that outbox, Retry when there is no file.
+    """
+    if not file.is_file():
+        raise Retry("there is no such file", what=str(file), hint="give the damaged outbox, outbox.db.damaged-<time>")
+    if path.exists() and path.samefile(file):
+        raise Stop("it is the outbox itself", what=str(file), hint="move it aside first, or name another --store")
+    parts = read(file)
+    part = next(parts)  # opened while this is still root
+    before_writing()
+    outbox = Outbox.open(path, quota_bytes=1 << 40)
+    try:
+        site: dict[str, Any] = {}
+        rows = 0
+        while isinstance(part, Found):
+            outbox.adopt(part.rows)
+            site = _site(part.rows) or site
+            rows += len(part.rows)
+            progress(rows)
+            part = next(parts)
+        outbox.adopted(part.found, part.ends, part.away)
+        missing = sum(len(loss.ranges) for loss in outbox.mourned)
+        outbox.begin(version, site, at, [])
+        outbox.put(Event("salvaged", at, {"rows": rows, "file": file.name, "unnamed": part.unnamed}))
+        outbox.commit()
+        return Brought(rows, len(part.found), missing, part.unnamed)
+    finally:
+        outbox.close()
+
+
+def _site(rows: list[Rescued]) -> dict[str, Any]:
+    """Of the newest start row among these: the salvage's own start must not move the station."""
+    for row in reversed(rows):
+        if row.raw.startswith(START) and isinstance(site := parse(row.raw).values.get("site"), dict):
+            return site
+    return {}

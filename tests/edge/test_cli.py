@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,21 @@ NOON = 1_795_608_000_000
 PM = '{id: pm, profile: plantower.pms5003, at: "serial:/dev/ttyUSB0"}'
 STATUS_KEYS = ["gateway", "version", "sensors", "outbox", "uplink", "clock", "disk"]
 SENSOR_KEYS = ["id", "state", "time", "age_s", "values", "flags", "why"]
-LATER = ["doctor", "top", "read", "detect", "replay", "outbox verify", "outbox salvage"]
-NOW = ["run", "check", "status", "tail", "decode", "outbox status", "outbox export", "simulate", "enrol", "profiles list"]
+LATER = ["doctor", "top", "read", "detect", "replay"]
+NOW = [
+    "run",
+    "check",
+    "status",
+    "tail",
+    "decode",
+    "outbox status",
+    "outbox export",
+    "outbox verify",
+    "outbox salvage",
+    "simulate",
+    "enrol",
+    "profiles list",
+]
 
 
 def at(second: int) -> Moment:
@@ -147,7 +161,9 @@ def test_status_as_json_has_the_contracts_keys(daemon: Daemon, tmp_path: Path, c
     assert list(document) == STATUS_KEYS
     assert all(list(sensor) == SENSOR_KEYS for sensor in document["sensors"])
     assert document["sensors"][1]["why"] == "/dev/ttyUSB1 may not be opened; add harmattan to group dialout"
-    assert document["outbox"] == {"rows": 7, "bytes": 4096, "pending": 3}
+    assert document["outbox"] == {
+        "rows": 7, "bytes": 4096, "pending": 3, "produced": 0, "tombstoned": 0, "damaged": 0, "dropped": 0,
+    }  # fmt: skip
     assert document["uplink"] == {"state": "online", "since": "2026-11-25T12:00:00.000Z", "next_try_s": None, "why": ""}
 
 
@@ -356,3 +372,60 @@ def test_a_store_whose_folder_is_missing_is_tried_again(tmp_path: Path) -> None:
     told = subprocess.run([program, "run", path], capture_output=True, text=True, check=False)
     assert told.returncode == 75
     assert f"harmattan-edge: {tmp_path}/missing: the store's folder is missing; " in told.stderr
+
+
+def test_outbox_verify_says_ok_of_a_good_one(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = printed(capsys, "outbox", "verify", "--store", store)
+    assert (code, out) == (0, f"{store}: ok: 7 good rows in 1 stream\n")
+    code, out, _ = printed(capsys, "outbox", "verify", "--json", "--store", store)
+    assert (json.loads(out)["rows"], json.loads(out)["damaged"]) == (7, [])
+
+
+def test_outbox_verify_names_each_row_that_is_not_as_it_was_committed(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(store) as db:
+        db.execute("UPDATE row SET raw = replace(raw, 'pm', 'pn') WHERE seq = 4")
+        db.execute("DELETE FROM row WHERE seq = 5")
+    db.close()
+    code, out, _ = printed(capsys, "outbox", "verify", "--store", store)
+    assert code == 1
+    assert "row 4: its crc does not fit" in out
+    assert "row 5: it is not there" in out
+    assert "2 rows damaged, 0 samples without schema: 5 good rows in 1 stream" in out
+
+
+def test_outbox_verify_sees_samples_that_nobody_can_read(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(store) as db:
+        db.execute("UPDATE row SET crc = 0 WHERE seq = 2")
+    db.close()
+    code, out, _ = printed(capsys, "outbox", "verify", "--store", store)
+    assert code == 1
+    assert "1 row damaged, 4 samples without schema" in out
+
+
+def test_outbox_salvage_brings_rows_of_a_ruined_file_into_a_new_one(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Outbox.read(store) as reader:
+        (stream, _, _), rows = reader.streams()[0], reader.rows(reader.streams()[0][0], 1, 7)
+    store.write_bytes(bytes(100) + store.read_bytes()[100:])
+    code, _, err = printed(capsys, "outbox", "verify", "--store", store)
+    assert (code, "file is not a database" in err) == (75, True)
+    new = tmp_path / "rescued.db"
+    code, out, _ = printed(capsys, "outbox", "salvage", store, "--store", new)
+    assert (code, out) == (0, f"{new}: 7 rows of 1 stream salvaged\n")
+    with Outbox.read(new) as reader:
+        assert reader.rows(stream, 1, 7) == rows
+        assert len(reader.streams()) == 2
+    assert printed(capsys, "outbox", "verify", "--store", new)[0] == 0
+
+
+def test_outbox_salvage_refuses_the_outbox_itself_and_one_that_a_daemon_has(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = printed(capsys, "outbox", "salvage", store, "--store", store)
+    assert (code, f"{store}: it is the outbox itself; move it aside first" in err) == (2, True)
+    code, _, err = printed(capsys, "outbox", "salvage", tmp_path / "no.db", "--store", store)
+    assert (code, "there is no such file" in err) == (75, True)
+    with Outbox.open(tmp_path / "busy.db", quota_bytes=1 << 24):
+        code, _, err = printed(capsys, "outbox", "salvage", store, "--store", tmp_path / "busy.db")
+    assert (code, f"in use by the daemon with pid {os.getpid()}" in err) == (2, True)
