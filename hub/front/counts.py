@@ -1,19 +1,26 @@
 """The front's sets in; per gateway and per stream, how many rows were produced, stored, lost and are still to come out.
 
 Invariant I6: produced = stored + dead_lettered + tombstoned + lost + pending. produced = the highest number seen of each stream,
-in a message or a hello; stored = held minus dead-lettered; tombstoned = gone minus held; the rest is pending.
+in a message or a hello; stored = held minus dead-lettered; tombstoned = gone minus held; lost = of the others those above the end
+that a successor names, or of a stream that the newest complete hello does not list; the rest is pending.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, func, select
 
-from hub.database.tables import gateway, held, waiting
+from hub.database.tables import event, gateway, held, meta, waiting
+from hub.front import ledger as front_ledger
+from hub.front.chain import ALARMS, LISTING, listings, previous_of
 from hub.front.log import ranges
 from hub.front.settle import DEAD
+from hub.store.values import rfc3339
 from readings.ranges import Ranges
+
+NEWEST = 100
 
 
 class Counts(Struct, frozen=True):
@@ -41,52 +48,94 @@ class StreamLedger(Struct, frozen=True):
     counts: Counts
 
 
+class Alarm(Struct, frozen=True):
+    """Something that a person must hear of: a chain break, a cloned card, a conflict, a card in trouble."""
+
+    time: str
+    kind: str
+    content: dict[str, Any]
+
+
 class Ledger(Struct, frozen=True):
-    """A gateway's account. `gaps`: numbers that were seen to exist and are neither held nor gone."""
+    """A gateway's account. `gaps`: numbers that were seen to exist and are neither held nor gone. `alarms`: the newest."""
 
     streams: list[StreamLedger]
     gaps: list[tuple[str, list[list[int]]]]
     counters: Counts
+    alarms: list[Alarm] = []
 
 
 def ledger(connection: Connection, gateway_id: int) -> Ledger:
     """One gateway's, its streams in the order in which they were first heard of."""
-    dead = _dead(connection, [gateway_id])
-    asked = select(held).where(held.c.gateway == gateway_id).order_by(held.c.no)
+    rows = connection.execute(select(held).where(held.c.gateway == gateway_id).order_by(held.c.no)).all()
+    account = _Account(connection, rows)
     streams, gaps, total = [], [], Counts()
-    for row in connection.execute(asked):
+    for row in rows:
         have, gone = ranges(row.ranges), ranges(row.gone)
-        counted = _count(row.seen_hi, have, gone, dead.get((gateway_id, row.stream), Ranges()))
-        previous = msgspec.json.decode(row.previous, type=tuple[str, int] | None) if row.previous else None
-        streams.append(StreamLedger(row.stream, row.card, previous, have.pairs, gone.pairs, counted))
+        counted = account.counts(row)
+        streams.append(StreamLedger(row.stream, row.card, previous_of(row.previous), have.pairs, gone.pairs, counted))
         missing = Ranges.span(1, row.seen_hi) - have - gone
         if missing:
             gaps.append((row.stream, missing.pairs))
         total += counted
-    return Ledger(streams, gaps, total)
+    return Ledger(streams, gaps, total, _alarms(connection, gateway_id))
 
 
 def counts(connection: Connection) -> dict[str, Counts]:
     """Every gateway's counters by its name."""
-    asked = select(gateway.c.name, held.c.gateway, held.c.stream, held.c.ranges, held.c.gone, held.c.seen_hi)
-    rows = connection.execute(asked.join(held, held.c.gateway == gateway.c.id).order_by(gateway.c.name)).all()
-    dead = _dead(connection, {row.gateway for row in rows})
+    rows = connection.execute(
+        select(gateway.c.name, held).join(held, held.c.gateway == gateway.c.id).order_by(gateway.c.name)
+    ).all()
+    account = _Account(connection, rows)
     found: dict[str, Counts] = {}
     for row in rows:
-        one = _count(row.seen_hi, ranges(row.ranges), ranges(row.gone), dead.get((row.gateway, row.stream), Ranges()))
-        found[row.name] = found.get(row.name, Counts()) + one
+        found[row.name] = found.get(row.name, Counts()) + account.counts(row)
     return found
 
 
-def _count(seen_hi: int, have: Ranges, gone: Ranges, dead: Ranges) -> Counts:
-    buried = gone - have
-    return Counts(
-        produced=seen_hi,
-        stored=len(have) - len(dead & have),
-        dead_lettered=len(dead & have),
-        tombstoned=len(buried),
-        pending=max(0, seen_hi - len(have | gone)),
+def alarms(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many events there were of each kind that a person must hear of, by (gateway's name, kind)."""
+    asked = select(gateway.c.name, event.c.kind, func.count()).join(event, event.c.gateway == gateway.c.id)
+    found = connection.execute(
+        asked.where(event.c.kind.in_(ALARMS)).group_by(gateway.c.name, event.c.kind).order_by(gateway.c.name)
     )
+    return {(name, kind): number for name, kind, number in found}
+
+
+class _Account:
+    """What is known beside `held`: dead letters, each stream's end as its successors name it, what gateways list."""
+
+    def __init__(self, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+        self._dead = _dead(connection, {row.gateway for row in rows})
+        told = select(meta.c.key, meta.c.value).where(meta.c.key.startswith(LISTING, autoescape=True))
+        self._listed = listings((key, value) for key, value in connection.execute(told))
+        self._ends: dict[tuple[int, str], int] = {}
+        for row in rows:
+            if previous := previous_of(row.previous):
+                key = (row.gateway, previous[0])
+                self._ends[key] = max(previous[1], self._ends.get(key, 0))
+
+    def counts(self, row: Row[Any]) -> Counts:
+        """Of one row of `held`."""
+        key = (row.gateway, row.stream)
+        have, gone = ranges(row.ranges), ranges(row.gone)
+        dead = self._dead.get(key, Ranges()) & have
+        missing = Ranges.span(1, row.seen_hi) - have - gone
+        listed = row.gateway not in self._listed or row.stream in self._listed[row.gateway]
+        lost = front_ledger.lost(missing, self._ends.get(key), listed)
+        return Counts(
+            produced=row.seen_hi,
+            stored=len(have) - len(dead),
+            dead_lettered=len(dead),
+            tombstoned=len((gone - have) & Ranges.span(1, row.seen_hi)),
+            lost=len(lost),
+            pending=len(missing) - len(lost),
+        )
+
+
+def _alarms(connection: Connection, gateway_id: int) -> list[Alarm]:
+    asked = select(event).where(event.c.gateway == gateway_id, event.c.kind.in_(ALARMS)).order_by(event.c.id.desc()).limit(NEWEST)
+    return [Alarm(rfc3339(row.time_ms), row.kind, msgspec.json.decode(row.content)) for row in connection.execute(asked)]
 
 
 def _dead(connection: Connection, gateways: Iterable[int]) -> dict[tuple[int, str], Ranges]:

@@ -1,6 +1,6 @@
 """The hub's side of the ledger: what of a message to take, and what to answer. Committed sets in, decisions out. No I/O here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -114,6 +114,24 @@ def safe_copy(copies: Sequence[Copy], now_ms: int, *, max_age_ms: int, backups: 
         if now_ms - copy.made_ms >= old_ms and copy.made_ms <= oldest:
             return copy
     return None
+
+
+def lost_streams(held: Iterable[str], listed: Collection[str], named: Collection[str]) -> list[str]:
+    """Streams that are held, that the newest complete hello does not list and that no successor names as the one before it."""
+    return sorted(stream for stream in held if stream not in listed and stream not in named)
+
+
+def in_turn(talk: Sequence[str]) -> bool:
+    """Whether two successors of one stream both go on speaking. `talk`: who spoke, each change of speaker once."""
+    return len(talk) >= 4 and talk[-1] == talk[-3] and talk[-2] == talk[-4]
+
+
+def lost(missing: Ranges, last: int | None, listed: bool) -> Ranges:
+    """Of the numbers seen that are neither held nor gone, those that nobody has any more. They count again if they arrive.
+
+    `last`: the end that a successor names; `listed`: whether the newest complete hello has the stream (True while none came).
+    """
+    return missing if not listed else missing - Ranges.span(1, last) if last is not None else EMPTY
 
 
 def wait_s(hellos_in_10_s: int) -> int:

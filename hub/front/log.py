@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hub.database.engine import Database
 from hub.front import ledger
+from hub.front.chain import CONFLICT, Chains, raise_alarm
 from hub.front.copies import Copies
 from hub.front.cursor import IDS_FROM, id_from
 from hub.front.ledger import Known
@@ -86,6 +87,7 @@ class Front:
     def __init__(self, database: Database, *, backup_max_age_s: int = 7 * 86_400) -> None:
         self.database = database
         self.copies = Copies(database, backup_max_age_s)
+        self._chains = Chains(database, self.copies)
         self.counters = {"stored": 0, "duplicate": 0, "refused": 0, "busy": 0, "conflict": 0}
         self._gateways: dict[str, int] = {}
         self._hellos: deque[int] = deque()
@@ -133,11 +135,17 @@ class Front:
             if self.database.in_recovery(cursor):
                 return [None] * len(hellos)
             ids = [self._gateway(cursor, name) if _well_formed(hello) else None for name, hello in hellos]
-            new = [(i, h) for i, (_, h) in zip(ids, hellos, strict=True) if i is not None and self._is_news(cursor, i, h)]
-        if new:
+            heard = [
+                (i, hello, self._chains.look(cursor, i, hello, now_ms), self._is_news(cursor, i, hello))
+                for i, (_, hello) in zip(ids, hellos, strict=True)
+                if i is not None
+            ]
+        if news := [item for item in heard if item[2] or item[3]]:
             with self.database.write_cursor() as cursor:
-                for gateway_id, hello in sorted(new, key=lambda item: item[0]):
+                for gateway_id, hello, told, _ in sorted(news, key=lambda item: item[0]):
                     self._register(cursor, gateway_id, hello)
+                    if told:
+                        self._chains.note(cursor, told)
         with self.database.read_cursor() as cursor:
             incarnation = self.database.incarnation(cursor)
             answers: list[Answer | None] = []
@@ -294,12 +302,16 @@ class _Taking:
         if ledger.same_message(header, [(lo, n, body_crc(head)) for _, lo, n, _, head in earlier]):
             return
         came = _checksums(message.payload, overlap)
+        before = self.conflicts
         for batch, lo, n, take, head in earlier:
             mine = ranges(take) if take else Ranges.span(lo, lo + n - 1)
             self._cursor.execute(self._sql("SELECT body FROM batch WHERE id = ?"), (batch,))
             held = _checksums(bytes(head) + bytes(self._cursor.fetchone()[0]), overlap & mine)
             for found in ledger.conflicts(held, came):
                 self._note_conflict(message, found, batch)
+        if self.conflicts > before:
+            content = {"stream": header.stream, "rows": [header.lo, header.hi], "differ": self.conflicts - before}
+            raise_alarm(self._database, self._cursor, message.gateway, message.received_ms, CONFLICT, content)
 
     def _note_conflict(self, message: _Message, found: ledger.Conflict, batch: int) -> None:
         statement = (

@@ -10,7 +10,7 @@ from msgspec import Struct, to_builtins
 from hub.answers import Json, described
 from hub.auth.guard import Allow, Policy
 from hub.context import Condition, Context, Opened
-from hub.front.counts import Counts, counts
+from hub.front.counts import Counts, alarms, counts
 from hub.http import refusals
 from hub.http.middleware import Frame, Traffic
 from readings.errors import Trouble
@@ -89,6 +89,8 @@ def exposition(context: Context, traffic: Traffic) -> str:
     try:
         with context.database.read() as connection:
             families.append(_ledger(counts(connection)))
+            told = (({"gateway": name, "kind": kind}, number) for (name, kind), number in alarms(connection).items())
+            families.append(_family("harmattan_alarms_total", "counter", "Events that a person must hear of", told))
     except Trouble:
         pass  # harmattan_part_ok{part="database"} says it
     return "".join(families)
