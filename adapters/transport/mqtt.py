@@ -246,8 +246,10 @@ class Client:
         if link is not None and self._stopping and not self._ended_why:
             client.disconnect()
             deadline = time.monotonic() + 1.0
+            poll = select.poll()  # select() takes no descriptor over 1023
+            poll.register(link, select.POLLOUT)
             while client.want_write() and client.socket() is not None and time.monotonic() < deadline:
-                select.select([], [link], [], 0.05)
+                poll.poll(50)
                 client.loop_write()  # closes the socket itself behind the last packet
         if link is not None:
             link.close()
