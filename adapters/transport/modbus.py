@@ -1,28 +1,30 @@
 """Modbus TCP: a request out, the words of its answer in. One connection per host and port, shared by all units behind it."""
 
-import logging
+import socket
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from struct import pack
 from weakref import WeakValueDictionary
 
-from adapters.decode.modbus import Block, Request
+from adapters.decode.modbus import Answers, Block, Expected, Request
 from adapters.decode.reading import Fault
 from adapters.profile import Command
 from adapters.transport.base import LinkFailed, Refused, Unanswered
+from readings.errors import Retry
 
-if TYPE_CHECKING:
-    from pymodbus.client import ModbusTcpClient
+LEAST_S = 0.05
+SILENT_HINT = "is the unit number right, and the device behind it on?"
 
 
 class Connection:
-    """Opened by the first sensor that needs it; a failed request closes it, so that no late answer meets the next request."""
+    """Made by the first request that needs it; one without an answer ends it, so that a half-open link is not kept."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
-        self._client: ModbusTcpClient | None = None
+        self._where = f"{host}:{port}"
+        self._link: socket.socket | None = None
         self._users = 0
-        self._heard = b""
+        self._transaction = 0
 
     def open(self) -> None:
         """Does not connect yet: `ask` does, and again after a failure."""
@@ -34,89 +36,96 @@ class Connection:
             self._drop()
 
     def ask(self, unit: int, request: Request, timeout_s: float, counted: Counter[str]) -> tuple[Block | Fault, bytes]:
-        """The words (or what the device refuses) and the bytes of the answer. Raises Unanswered, Refused, LinkFailed."""
-        from pymodbus.exceptions import ConnectionException, ModbusException
-
-        where = f"{self.host}:{self.port}"
-        began = time.monotonic()
-        self._heard = b""
-        client = self._connected(max(0.05, timeout_s))
-        left_s = max(0.05, timeout_s - (time.monotonic() - began))
-        client.comm_params.timeout_connect = client.transaction.comm_params.timeout_connect = left_s
-        read = client.read_input_registers if request.function == 4 else client.read_holding_registers
-        try:
-            answer: Any = read(request.address, count=request.count, device_id=unit)
-        except ConnectionException as error:
-            self._drop()
-            raise LinkFailed("the connection was cut", what=where, hint="does another client use its only connection?") from error
-        except (ModbusException, OSError) as error:
-            heard = self._heard
-            self._drop()
-            if heard:
-                return Fault("truncated" if len(heard) < 9 + 2 * request.count else "wrong_transaction", heard.hex()), heard
-            why = f"unit {unit} does not answer in {timeout_s:.3g} s"
-            raise Unanswered(why, what=where, hint="is the unit number right, and the device behind it on?") from error
-        return self._checked(answer, request), self._heard
-
-    def _checked(self, answer: Any, request: Request) -> Block | Fault:
-        if answer.isError():
-            return Fault(f"modbus_exception:{getattr(answer, 'exception_code', 0)}")
-        if answer.function_code != request.function:
-            return Fault("wrong_function", f"{answer.function_code}, asked was {request.function}")
-        words = tuple(answer.registers)
-        if len(words) != request.count:
-            return Fault("bad_length", f"{len(words)} words, asked was for {request.count}")
-        return Block(request.function, request.address, words)
+        """The words (or why there are none) and the bytes that came. Raises Unanswered, Refused, LinkFailed."""
+        deadline = time.monotonic() + max(LEAST_S, timeout_s)
+        self._connect(deadline)
+        self._transaction = self._transaction % 0xFFFF + 1
+        expected = Expected(unit, request.function, request.count, request.address, self._transaction)
+        answers, raw, last = Answers(expected), b"", None
+        self._send(unit, request.pdu)
+        while (piece := self._piece(deadline)) is not None:
+            raw += piece
+            for last in answers.feed(piece):
+                if isinstance(last, Block) or last.code.startswith("modbus_exception"):
+                    return last, raw
+                if last.code == "bad_header":  # no Modbus at all: there is nothing to wait for
+                    self._drop()
+                    return last, raw
+                counted[last.code] += 1
+        self._drop()
+        for fault in answers.finish():
+            return fault, raw
+        if last is not None and not isinstance(last, Block):
+            counted[last.code] -= 1  # the caller counts what it is given
+            return last, raw
+        raise Unanswered(f"unit {unit} does not answer in {timeout_s:.3g} s", what=self._where, hint=SILENT_HINT)
 
     def tell(self, unit: int, command: Command) -> None:
-        """Sends a command that writes one register or one coil. Raises Unanswered, Refused, LinkFailed."""
-        from pymodbus.exceptions import ModbusException
-
-        client, data, where = self._connected(command.timeout_s), command.data, f"{self.host}:{self.port}, unit {unit}"
-        address, value = int.from_bytes(data[1:3], "big"), int.from_bytes(data[3:5], "big")
-        try:
-            answer: Any = (
-                client.write_coil(address, value != 0, device_id=unit)
-                if data[0] == 5
-                else client.write_register(address, value, device_id=unit)
-            )
-        except (ModbusException, OSError) as error:
+        """Sends a command's request; what its profile expects must be in the answer. Raises Unanswered, Refused, LinkFailed."""
+        deadline = time.monotonic() + command.timeout_s
+        self._connect(deadline)
+        self._transaction = self._transaction % 0xFFFF + 1
+        self._send(unit, command.data)
+        wanted, refused = bytes((unit,)) + command.answer, bytes((unit, command.data[0] | 0x80))
+        raw = b""
+        while wanted not in raw[6:] and (piece := self._piece(deadline)) is not None:
+            raw += piece
+            if refused in raw[6:]:
+                raise Refused("refuses a command", what=f"{self._where}, unit {unit}", hint="look at `open` in its profile")
+        if command.answer and wanted not in raw[6:]:
             self._drop()
-            raise Unanswered("does not answer a command", what=where, hint="is the unit number right, and it on?") from error
-        if answer.isError():
-            raise Refused("refuses a command", what=where, hint="does this model know it? look at `open` in its profile")
+            raise Unanswered("does not obey a command", what=f"{self._where}, unit {unit}", hint=SILENT_HINT)
         if command.pause_s:
             time.sleep(command.pause_s)
 
-    def _connected(self, timeout_s: float) -> "ModbusTcpClient":
-        if self._client is None:
-            # here, not above: it brings asyncio and takes 14 MiB, which a gateway without Modbus must not pay
-            from pymodbus.client import ModbusTcpClient
+    def _send(self, unit: int, pdu: bytes) -> None:
+        assert self._link is not None  # noqa: S101  # connected just before
+        try:
+            self._link.sendall(pack(">HHHB", self._transaction, 0, 1 + len(pdu), unit) + pdu)
+        except OSError as error:
+            raise self._cut() from error
 
-            logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # its failures come as exceptions, and are told once
-            self._client = ModbusTcpClient(
-                self.host, port=self.port, timeout=timeout_s, retries=0, reconnect_delay=0, trace_packet=self._trace
-            )
-        if not self._client.connected:
-            self._client.comm_params.timeout_connect = timeout_s
-            began = time.monotonic()
-            if not self._client.connect():  # type: ignore[no-untyped-call]
-                self._drop()
-                where = f"{self.host}:{self.port}"
-                if time.monotonic() - began >= timeout_s * 0.9:
-                    raise Unanswered("cannot be reached", what=where, hint="is it on, and its address right?")
-                raise Refused("takes no connection", what=where, hint="is its address right, and Modbus TCP switched on?")
-        return self._client
+    def _piece(self, deadline: float) -> bytes | None:
+        """What comes next; None when the time is over. Raises LinkFailed."""
+        link, left_s = self._link, deadline - time.monotonic()
+        if link is None or left_s <= 0:
+            return None
+        try:
+            link.settimeout(left_s)
+            piece = link.recv(1024)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise self._cut() from error
+        if not piece:
+            raise self._cut()
+        return piece
 
-    def _trace(self, sending: bool, data: bytes) -> bytes:
-        if not sending:
-            self._heard = bytes(data)
-        return data
+    def _connect(self, deadline: float) -> None:
+        if self._link is not None:
+            return
+        try:
+            self._link = socket.create_connection((self.host, self.port), max(LEAST_S, deadline - time.monotonic()))
+            self._link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            raise self._unreached(error) from error
+
+    def _unreached(self, error: OSError) -> Retry:
+        if isinstance(error, TimeoutError):
+            return Unanswered("cannot be reached", what=self._where, hint="is it on, and its address right?")
+        if isinstance(error, socket.gaierror):
+            hint = "write its IP address, or mend the DNS"
+            return LinkFailed(f"the name {self.host} cannot be resolved", what=self._where, hint=hint)
+        return Refused("takes no connection", what=self._where, hint="is its address right, and Modbus TCP switched on?")
+
+    def _cut(self) -> LinkFailed:
+        self._drop()
+        return LinkFailed("the connection was cut", what=self._where, hint="does another client use its only connection?")
 
     def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()  # type: ignore[no-untyped-call]
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
 
 _shared: WeakValueDictionary[tuple[str, int], Connection] = WeakValueDictionary()
