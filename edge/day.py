@@ -5,14 +5,18 @@ lifts the coarse fraction, humid nights that swell fine particles, mains that sa
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from math import cos, exp, pi, sqrt
 
 from msgspec import Struct
 
 from readings.errors import Stop
+from readings.parameters import PARAMETERS
 
 HOUR_MS = 3_600_000
+CHANNEL = re.compile(r"_(a|b|c|s1|s2|corrected|alt|total)$")
+"""One of several of the same kind: its rule is that of one alone."""
 LAGOS_MS = HOUR_MS  # UTC+1, no summer time
 METER_SINCE_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z, when every meter was put in with 0 kWh
 MEAN_LOAD_KW = 0.35
@@ -25,15 +29,24 @@ class Day(Struct, frozen=True):
     sensor: str
 
     def truth(self, parameter: str, time_ms: int) -> float:
-        """The value [canonical unit of the parameter] at a Unix time [ms]. Raises Stop for a parameter without a rule."""
-        rule = RULES.get(parameter)
-        if rule is None:
+        """The value [canonical unit of the parameter] at a Unix time [ms]. Raises Stop for what is no parameter.
+
+        An instrument of a group and a channel of several read nearly the same as one alone; what has no rule of its own stays low
+        in its plausible range.
+        """
+        if rule := RULES.get(parameter):
+            return rule(self, time_ms)
+        known = PARAMETERS.get(parameter)
+        if known is None:
             raise Stop(
-                f"no rule for {parameter}",
-                what="synthetic day",
-                hint=f"add one to edge/day.py; it knows {', '.join(sorted(RULES))}",
+                f"no rule for {parameter}", what="synthetic day", hint="it knows the parameters of readings/parameters.yaml"
             )
-        return rule(self, time_ms)
+        alone = CHANNEL.sub("", parameter.rpartition(".")[2])
+        low, high = known.effective or known.range
+        if alone in RULES:
+            return min(high, RULES[alone](self, time_ms) * (1 + 0.03 * self.noise(parameter, time_ms // 100)))
+        span = min(high - low, 100.0)
+        return max(low, 0.0) + span * (0.05 + 0.03 * self.noise(parameter, time_ms))
 
     def noise(self, channel: str, time_ms: int) -> float:
         """Smooth noise in -1..1: value noise of 40 min, 4 min and 10 s, each half as strong as the one before."""
@@ -56,7 +69,7 @@ class Day(Struct, frozen=True):
 
 
 def knows(parameter: str) -> bool:
-    return parameter in RULES
+    return parameter in PARAMETERS
 
 
 def local_hour(time_ms: int) -> float:

@@ -134,7 +134,7 @@ class Pty:
 
 
 class Terminal(Pty):
-    """Sends frames by itself, and one at once for each `ask`."""
+    """Sends frames by itself, and one at once for each `ask`; obeys its profile's commands. Asleep it is silent."""
 
     def __init__(self, path: Path, sensor: str, speak: Voice, journal: Journal) -> None:
         super().__init__(path, sensor)
@@ -150,16 +150,20 @@ class Terminal(Pty):
                 heard = b""
                 self._stop.wait(LISTENER_S)
                 continue
-            if now >= max(due, passive_until):
+            if now >= max(due, passive_until) and not self._voice.asleep:
                 self._send()
                 due = now + STREAM_S
             if not poll.poll(LISTENER_S * 1000):
                 continue
             heard = (heard + self._drain())[-256:]
-            if self._voice.ask and self._voice.ask in heard:
-                heard, passive_until = b"", time.monotonic() + PASSIVE_S
+            while (told := self._voice.obey(heard))[1] is not None:
+                heard, answer, asks = told
                 self._stop.wait(REPLY_S)
-                self._send()
+                if answer:
+                    self._written(answer)
+                if asks:
+                    passive_until = time.monotonic() + PASSIVE_S
+                    self._send()
 
     def _send(self) -> None:
         """Only a whole frame is logged."""

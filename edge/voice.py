@@ -22,6 +22,7 @@ from readings.errors import Stop
 
 Clock = Callable[[], int]
 """Unix time [ms]."""
+KINDS = ("ask", "wake", "sleep", "open", "close")
 QUIET_MS, OLDEST_MS = 250, 2000
 """A meter renews its registers after a pause between requests, so that the requests of one poll see one moment."""
 
@@ -47,11 +48,13 @@ class Voice:
 
     def __init__(self, profile: Profile, day: Day, clock: Clock = wall_ms) -> None:
         self.ask: bytes | None = profile.ask[0].data if profile.ask else None
+        self._commands = [(kind, command) for kind in KINDS for command in getattr(profile, kind)]
+        self.asleep = False
         self._day, self._clock = day, clock
         self._names = _spoken(profile)
         self._encode, self._decoder = encoder(profile), decoder(profile)
         self._is_json = isinstance(profile.wire, JsonWire)
-        written = profile.every.items() if isinstance(profile.wire, LinesWire) else ()
+        written = profile.every.items() if isinstance(profile.wire, (JsonWire, LinesWire)) else ()
         self._times = tuple(name for name, field in written if field.type == "time")
 
     def say(self) -> Answer:
@@ -60,6 +63,17 @@ class Voice:
         raw = self._encode({**said, **dict.fromkeys(self._times, _rfc3339(now))})
         assert isinstance(raw, bytes)  # noqa: S101  # only registers encode into an image
         return Answer(raw, {"json": json.loads(raw)} if self._is_json else {"hex": raw.hex()}, self._meaning(raw))
+
+    def obey(self, heard: bytes) -> tuple[bytes, bytes | None, bool]:
+        """The first command among what was heard, if any: what is left behind it, its answer, whether it asks for a sample."""
+        found = [(heard.find(command.data), -len(command.data), kind, command) for kind, command in self._commands]
+        there = sorted((one for one in found if one[0] >= 0), key=lambda one: one[:2])
+        if not there:
+            return heard, None, False
+        at, _, kind, command = there[0]
+        if kind in ("wake", "sleep"):
+            self.asleep = kind == "sleep"
+        return heard[at + len(command.data) :], command.answer, kind == "ask" and not command.answer and not self.asleep
 
     def _meaning(self, raw: bytes) -> Mapping[str, float | None]:
         """{} for an answer that means no reading, as `warming up` would."""

@@ -86,6 +86,17 @@ def test_energy_only_grows() -> None:
     assert all(a < b for a, b in pairwise(readings))
 
 
-def test_a_parameter_without_a_rule_names_those_that_have_one() -> None:
-    with pytest.raises(Stop, match=r"no rule for radon; add one to edge/day\.py; it knows co2, current"):
+def test_what_is_no_parameter_is_told() -> None:
+    with pytest.raises(Stop, match=r"no rule for radon; it knows the parameters of readings/parameters\.yaml"):
         Day(1, "pm").truth("radon", 0)
+
+
+@pytest.mark.parametrize("parameter", sorted(PARAMETERS))
+def test_every_parameter_is_felt_within_its_plausible_range(parameter: str) -> None:
+    low, high = PARAMETERS[parameter].range
+    assert low <= Day(1, "pm").truth(parameter, MIDNIGHT_UTC) <= high
+
+
+def test_an_instrument_of_a_group_feels_what_one_alone_does() -> None:
+    day = Day(1, "box")
+    assert day.truth("bme280.temperature", MIDNIGHT_UTC) == pytest.approx(day.truth("temperature", MIDNIGHT_UTC), rel=0.05)
