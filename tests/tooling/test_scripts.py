@@ -27,7 +27,7 @@ def test_a_part_that_is_unknown_is_refused_with_those_that_are() -> None:
 
 def test_a_proof_that_is_not_built_yet_says_so() -> None:
     done = call("scripts/prove", "shapes")
-    assert (done.returncode, done.stderr) == (1, "prove: shapes: not in this version; fresh is\n")
+    assert (done.returncode, done.stderr) == (1, "prove: shapes: not in this version; fresh and ledger are\n")
 
 
 def test_every_script_says_in_its_second_line_what_goes_in_and_out() -> None:
