@@ -1,7 +1,7 @@
 """Rows of 120 bytes, 60 a commit, into a real outbox on a real disk; bytes written to the card per row out.
 
-What reaches the device is what the process wrote and what fsync made of it: the kernel's own count of the process (`write_bytes` in
-/proc/self/io) where the file system counts it, beside the bytes of each write to the files (strace).
+The bytes of each write to the outbox's files (strace), beside what the kernel counts for the process (`write_bytes` in
+/proc/self/io): that counts whole pages of 4 KiB.
 """
 
 import os
@@ -62,8 +62,7 @@ def _written() -> int:
 
 def main() -> None:
     if "--fill" in sys.argv:
-        folder, rows, a_commit = sys.argv[2:5]
-        fill(Path(folder), int(rows), int(a_commit))
+        fill(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
         return
     size = len(canonical(sample_row(sample(15_000), 2)))
     lines = ["| rows a commit | bytes of writes a row | bytes that the kernel counts a row |", "|---|---|---|"]
