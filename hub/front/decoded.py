@@ -2,17 +2,21 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from hub.front.log import ranges
-from readings.batch import BadBatch, Block, decode_blocks, read_header
+from readings.batch import ENCODING_COLUMNS, HEADER, VERSION, BadBatch, Block, Header, decode_blocks
 from readings.ranges import Ranges
 
 KEPT_ROWS = 32_000
 """About 13 MB at 8 values a row; a step of each follower reads at most 8,000 and the rest of a batch."""
+Reads = Callable[[Header, bytes], list[Block]]
+"""A body to its blocks. Raises BadBatch. The front has checked header and body before it stored them."""
+READERS: Mapping[tuple[int, int], Reads] = {(VERSION, ENCODING_COLUMNS): decode_blocks}
+"""By (version, encoding). A new one takes a new settle.VERSION: then what was a dead letter is tried again."""
 COLUMNS = "b.id, b.gateway, b.stream, b.lo, b.n, b.take, b.header, b.body, b.received_ms"
 
 
@@ -43,10 +47,11 @@ class Unreadable(NamedTuple):
 class Decoded:
     """Blocks by batch id. Blocks are never changed, so threads may share them."""
 
-    def __init__(self, kept_rows: int = KEPT_ROWS) -> None:
+    def __init__(self, kept_rows: int = KEPT_ROWS, readers: Mapping[tuple[int, int], Reads] = READERS) -> None:
         self._kept: OrderedDict[int, tuple[int, list[Block] | Unreadable]] = OrderedDict()
         self._rows = 0
         self._most = kept_rows
+        self._readers = readers
         self._lock = threading.Lock()
 
     def blocks(self, batch: Batch) -> list[Block] | Unreadable:
@@ -55,7 +60,7 @@ class Decoded:
             if found := self._kept.get(batch.id):
                 self._kept.move_to_end(batch.id)
                 return found[1]
-        blocks = _decode(batch)
+        blocks = self._decode(batch)
         with self._lock:
             if batch.id not in self._kept:
                 self._kept[batch.id] = (batch.n, blocks)
@@ -65,14 +70,16 @@ class Decoded:
                 self._rows -= rows
         return blocks
 
-
-def _decode(batch: Batch) -> list[Block] | Unreadable:
-    payload = bytes(batch.header) + bytes(batch.body)
-    try:
-        blocks = decode_blocks(read_header(payload), bytes(batch.body))
-    except BadBatch as error:
-        return Unreadable(error.why)
-    return blocks if batch.take is None else parts(blocks, batch.taken())
+    def _decode(self, batch: Batch) -> list[Block] | Unreadable:
+        _, version, encoding, stream, lo, n, body_crc = HEADER.unpack_from(bytes(batch.header))
+        reads = self._readers.get((version, encoding))
+        if reads is None:
+            return Unreadable(f"version {version}, encoding {encoding} are not known here")
+        try:
+            blocks = reads(Header(version, encoding, f"{stream:016x}", lo, n, body_crc), bytes(batch.body))
+        except BadBatch as error:
+            return Unreadable(error.why)
+        return blocks if batch.take is None else parts(blocks, batch.taken())
 
 
 def parts(blocks: Sequence[Block], wanted: Ranges) -> list[Block]:

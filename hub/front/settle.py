@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import DataError, IntegrityError
 
 from hub.database.engine import Database, DatabaseAway
+from hub.database.tables import meta
 from hub.front import cursor
 from hub.front.decoded import COLUMNS, Batch, Decoded, Unreadable, load_batches, part, parts
 from hub.front.ledger import lost_numbers
@@ -27,6 +28,10 @@ from readings.sample import Schema
 log = logging.getLogger(__name__)
 
 FOLLOWER = "settle"
+VERSION = 1
+"""A settle, or a Decoded, that can read more than the one before takes the next number: then it tries all dead letters again."""
+AGAIN = "settle again"
+"""The cursor of that, and the key of `meta` that says which version has done it."""
 DEAD = "dead: "
 """`waiting.why` of a dead letter begins with this; all others still wait."""
 MAX_TIME_MS = 1 << 53
@@ -44,13 +49,17 @@ class Settle:
 
     name = FOLLOWER
 
-    def __init__(self, database: Database, decoded: Decoded) -> None:
+    def __init__(self, database: Database, decoded: Decoded, *, version: int = VERSION) -> None:
         self._database = database
         self._decoded = decoded
         self._known = _Known()
+        self._version = version
+        self._tried_again = False
 
     def step(self) -> bool:
         """Whether there was anything to settle. Raises DatabaseAway."""
+        if not self._tried_again and self._try_again():
+            return True
         with self._database.read() as connection:
             position = cursor.position(connection, FOLLOWER)
             ask = self._database.sql(f"SELECT {COLUMNS} FROM batch b WHERE b.id > ? ORDER BY b.id LIMIT {BATCHES}")  # noqa: S608
@@ -72,6 +81,49 @@ class Settle:
         """Batches that are not settled yet."""
         with self._database.read() as connection:
             return cursor.newest_batch(connection) - cursor.position(connection, FOLLOWER)
+
+    def _try_again(self) -> bool:
+        """One batch of the dead letters that an earlier version left; whether there was one."""
+        with self._database.read() as connection:
+            done = connection.execute(select(meta.c.value).where(meta.c.key == AGAIN)).scalar()
+            at = cursor.position(connection, AGAIN)
+            ask = f"SELECT min(batch) FROM waiting WHERE batch > ? AND why LIKE '{DEAD}%'"  # noqa: S608
+            ask = ask if self._database.dialect == "sqlite" else ask.replace("%'", "%%'")
+            found = connection.exec_driver_sql(self._database.sql(ask), (at,)).scalar()
+        if (done is not None and int(done) >= self._version) or found is None:
+            self._tried_again = True
+            if done is None or int(done) < self._version:
+                with self._database.write() as connection:
+                    cursor.claim(connection, AGAIN)
+                    cursor.move(connection, AGAIN, 0)
+                    connection.execute(delete(meta).where(meta.c.key == AGAIN))
+                    connection.execute(insert(meta).values(key=AGAIN, value=str(self._version)))
+            return False
+        try:
+            self._revive(int(found), at)
+        except _POISON:
+            log.exception("settle: batch=%d stays a dead letter", found)
+            with self._database.write() as connection:
+                cursor.claim(connection, AGAIN)
+                cursor.move(connection, AGAIN, int(found))
+        self._database.bell.ring()
+        return True
+
+    def _revive(self, batch_id: int, position: int) -> None:
+        """Settles the dead letters of a batch as if they came now."""
+        ask = self._database.sql(f"SELECT {COLUMNS} FROM batch b WHERE b.id = ?")  # noqa: S608
+        try:
+            with self._database.write() as connection:
+                cursor.claim(connection, FOLLOWER)
+                if cursor.claim(connection, AGAIN) == position:
+                    settling = _Settling(self._database, connection, self._decoded, self._known)
+                    settling.again(load_batches(connection, ask, (batch_id,))[0])
+                    settling.finish()
+                    cursor.move(connection, AGAIN, batch_id)
+                    self._database.tell(connection.connection.cursor())
+        except BaseException:
+            self._known = _Known()
+            raise
 
     def _settle(self, batches: Sequence[Batch], position: int) -> None:
         try:
@@ -137,15 +189,27 @@ class _Settling:
         self._gone: dict[tuple[int, str], Ranges] = {}
         self._starts: dict[tuple[int, str], tuple[str | None, str | None]] = {}
 
-    def batch(self, batch: Batch) -> None:
-        """All rows of one batch: schemas first, so that the samples beside them find theirs."""
+    def again(self, batch: Batch) -> None:
+        """The dead letters of one batch: what can be read now becomes ready, what cannot stays dead."""
+        self._write_waits()
+        where = (batch.gateway, batch.stream, batch.id, f"{DEAD}%")
+        found = "FROM waiting WHERE gateway = ? AND stream = ? AND batch = ? AND why LIKE ?"
+        rows = self._connection.exec_driver_sql(self._sql(f"SELECT rows {found}"), where).scalars().all()
+        self._connection.exec_driver_sql(self._sql(f"DELETE {found}"), where)
+        self.batch(batch, Ranges(pair for text in rows for pair in ranges(text)))
+
+    def batch(self, batch: Batch, only: Ranges | None = None) -> None:
+        """All rows of one batch: schemas first, so that the samples beside them find theirs. `only`: of these numbers."""
+        taken = batch.taken() if only is None else only
         blocks = self._decoded.blocks(batch)
         if isinstance(blocks, Unreadable):
-            self.wait(batch, batch.taken(), DEAD + blocks.why)
+            self.wait(batch, taken, DEAD + blocks.why)
             return
+        if only is not None:
+            blocks = parts(blocks, only)
         released: list[tuple[int, str]] = []
         back: list[int] = []
-        blocks = self._without_bad_times(batch, blocks, back)
+        blocks = self._without_bad_times(batch, taken, blocks, back)
         for block in blocks:
             if block.kind == "schema":
                 released += self._schemas(batch, block, back)
@@ -157,7 +221,7 @@ class _Settling:
         for block in blocks:
             if block.kind == "sample":
                 back += self._samples(batch, block)
-        rows = batch.taken() - Ranges.of(back)
+        rows = taken - Ranges.of(back)
         if rows:
             self._ready.append((batch.id, None if len(rows) == batch.n else as_json(rows.pairs)))
         self._ready += released
@@ -172,8 +236,7 @@ class _Settling:
         """Writes ready, waiting and gone, in the caller's transaction. `held` rows in sorted order, as the front locks them."""
         for key in sorted(self._gone.keys() | self._starts.keys()):
             self._write_held(key)
-        if self._waits:
-            self._write_waits()
+        self._write_waits()
         if self._ready:
             last = cursor.last_ready(self._connection)
             rows = [(last + i, batch, numbers) for i, (batch, numbers) in enumerate(self._ready, 1)]
@@ -182,11 +245,13 @@ class _Settling:
             )
 
     def _write_waits(self) -> None:
+        if not self._waits:
+            return
         statement = "INSERT INTO waiting (gateway, stream, boot, batch, rows, why) VALUES (?, ?, ?, ?, ?, ?)"
         self._connection.exec_driver_sql(self._sql(statement), self._waits)
         self._waits = []
 
-    def _without_bad_times(self, batch: Batch, blocks: Sequence[Block], back: list[int]) -> list[Block]:
+    def _without_bad_times(self, batch: Batch, taken: Ranges, blocks: Sequence[Block], back: list[int]) -> list[Block]:
         """Times that no table can hold, and gateways of other planets, are dead letters."""
         bad = [
             seq
@@ -199,7 +264,7 @@ class _Settling:
             return list(blocks)
         self.wait(batch, Ranges.of(bad), DEAD + "its time is out of bounds")
         back += bad
-        return parts(blocks, batch.taken() - Ranges.of(bad))
+        return parts(blocks, taken - Ranges.of(bad))
 
     # ---- samples
 
@@ -278,8 +343,7 @@ class _Settling:
 
     def _release(self, batch: Batch, row: int) -> list[tuple[int, str]]:
         """What waited for this schema row, or died because it was said to be gone, in log order."""
-        if self._waits:
-            self._write_waits()
+        self._write_waits()
         where = (batch.gateway, batch.stream, _waits_for(row), _gone_schema(row))
         found = "FROM waiting WHERE gateway = ? AND stream = ? AND why IN (?, ?)"
         waits = self._connection.exec_driver_sql(self._sql(f"SELECT batch, rows {found} ORDER BY batch, rows"), where).all()
@@ -370,8 +434,7 @@ class _Settling:
                 self._deploy_all(batch._replace(stream=stream), self._places.station_without_site(key[0]), row.wall_ms)
 
     def _bury_waiting(self, key: tuple[int, str], lost: Ranges) -> None:
-        if self._waits:
-            self._write_waits()
+        self._write_waits()
         ask = self._sql("SELECT DISTINCT why FROM waiting WHERE gateway = ? AND stream = ? ORDER BY why")
         for why in self._connection.exec_driver_sql(ask, key).scalars().all():
             row = int(why.removeprefix(_WAITS)) if why.startswith(_WAITS) else 0

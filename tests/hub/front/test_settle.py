@@ -8,10 +8,10 @@ from sqlalchemy import insert, select, text
 
 from hub.database import tables
 from hub.database.engine import Database
-from hub.front.decoded import Decoded
+from hub.front.decoded import READERS, Decoded
 from hub.front.log import Front, Incoming
 from hub.front.settle import Settle, dead_letters
-from readings.batch import encode, seal_header
+from readings.batch import HEADER_BYTES, decode_blocks, encode, seal_header
 from readings.ranges import Ranges
 from readings.row import Row, schema_row
 from readings.sample import Channel, Schema
@@ -329,3 +329,26 @@ def test_a_second_settle_does_not_settle_twice(front: Front, gateway: Gateway) -
     assert two.step()
     assert not one.step()
     assert ready(front.database) == [(1, 1, None), (2, 2, None)]
+
+
+def test_a_later_version_reads_dead_letters_and_appends_them(front: Front, gateway: Gateway) -> None:
+    """A version 2 whose bodies are those of version 1: it brings the schema that other samples wait for."""
+    later = Incoming("demo-01", seal_header(gateway.stream, 1, 6, gateway.message(1, 6)[HEADER_BYTES:], version=2), START_MS)
+    poison = Incoming("demo-01", seal_header(gateway.stream, 20, 2, b"poison"), START_MS)
+    store(front, later, poison, gateway.came(7, 12))
+    settle(front.database)
+    assert ready(front.database) == []
+    assert dead_letters_of(front.database) == 8
+
+    newer = Decoded(readers={**READERS, (2, 1): decode_blocks})
+    follower = Settle(front.database, newer, version=2)
+    while follower.step():
+        pass
+    assert ready(front.database) == [(1, 1, None), (2, 3, "[[7,12]]")]
+    assert [(batch, rows) for batch, rows, _ in waiting(front.database)] == [(2, "[[20,21]]")]
+    assert not Settle(front.database, newer, version=2).step(), "they are tried once"
+
+
+def dead_letters_of(database: Database) -> int:
+    with database.read() as connection:
+        return dead_letters(connection, 1)
