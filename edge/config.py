@@ -501,6 +501,7 @@ def _check_sharing(page: Page, sensors: Sequence[tuple[Mark, SensorConfig]]) -> 
 
     devices: dict[object, str] = {}
     lines: dict[Path, tuple[str, SerialLink]] = {}
+    spoken: dict[Path, SensorConfig] = {}
     for mark, sensor in sensors:
         device = (sensor.address.identity, sensor.profile.id)
         if device in devices:
@@ -510,6 +511,9 @@ def _check_sharing(page: Page, sensors: Sequence[tuple[Mark, SensorConfig]]) -> 
         if port is None or sensor.address.kind == "replay":
             continue
         wanted = line_of(sensor.profile, sensor.address)
+        if (neighbour := spoken.setdefault(port, sensor)).address.kind != sensor.address.kind:
+            why = f"speaks {sensor.address.kind} on {port}, but {neighbour.id} speaks {neighbour.address.kind} there"
+            page.wrong(mark, why, "a line carries one protocol; use another port")
         other, link = lines.setdefault(port, (sensor.id, wanted))
         if link.line != wanted.line:
             why = f"wants {_line(wanted)} on {port}, but {other} wants {_line(link)} there"

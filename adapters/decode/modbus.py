@@ -100,6 +100,11 @@ class Answers:
             self._open = self._open[over:]
         return found
 
+    def damaged(self, length: int) -> bool:
+        """Whether exactly an answer's bytes stand open, with our unit or function: it came, and is not whole."""
+        stands = self._open
+        return len(stands) == length and (stands[0] == self._expected.unit or stands[1] == self._expected.function)
+
     def finish(self) -> list[Fault]:
         """The conversation ended: what stands open is named."""
         left, self._open = self._open, b""

@@ -36,7 +36,7 @@ class Bus:
         self._late_until_s: dict[int, float] = {}
 
     def exchange(self, sent: bytes, answers: Answers, timeout_s: float, length: int) -> tuple[list[Block | Fault], bytes, bool]:
-        """Sends a frame; what came until an answer, a refusal or the end of time; and whether as much came as an answer has."""
+        """Sends a frame; what came until an answer, a refusal or the end of time; and whether a damaged answer came."""
         raw = bytearray()
         found: list[Block | Fault] = []
         deadline = time.monotonic() + timeout_s
@@ -44,7 +44,7 @@ class Bus:
         while (left_s := deadline - time.monotonic()) > 0:
             chunk = self.line.read(min(left_s, SETTLE_S))
             if chunk is None:
-                if len(raw) - (len(sent) if answers.echoed else 0) >= length:
+                if answers.damaged(length):
                     break
                 continue
             raw += chunk.data
@@ -52,8 +52,8 @@ class Bus:
             found += answers.feed(chunk.data)
             if found and _ends(found[-1]):
                 return found, bytes(raw), True
-        whole = len(raw) - (len(sent) if answers.echoed else 0) >= length
-        return [*found, *answers.finish()], bytes(raw), whole
+        damaged = answers.damaged(length)
+        return [*found, *answers.finish()], bytes(raw), damaged
 
     def silence(self, unit: int, deadline: float, counted: Counter[str]) -> None:
         """Waits until the line is silent and nothing of an earlier request to this unit can come. Raises Garbage, Unanswered."""

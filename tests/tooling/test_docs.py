@@ -104,7 +104,7 @@ def test_the_examples_of_the_gateway_page_are_valid(tmp_path: Path) -> None:
     gateway, network = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "gateway.md").read_text(), re.DOTALL)
     (tmp_path / "gateway.yaml").write_text(gateway)
     (tmp_path / "network.yaml").write_text(network)
-    assert len(load(tmp_path / "gateway.yaml").sensors) == 3
+    assert len(load(tmp_path / "gateway.yaml").sensors) == 5
     assert len(load_network(tmp_path / "network.yaml").sensors) == 2
 
 
