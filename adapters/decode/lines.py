@@ -69,7 +69,7 @@ class Kind:
         numbers = [name for name, field in fields.items() if field.type not in ("text", "time")]
         self._numbers = [(self.plan.names.index(name), number_finder(name, fields[name], wire)) for name in numbers]
         self._texts = [(name, text_finder(name, field, wire)) for name, field in fields.items() if name not in numbers]
-        self._places = [place_of(field.at, wire) for field in fields.values()]
+        self._places = [place_of(fields[name].at, wire) for name in numbers]
         self._states = [(name, one, tester(one, wire)) for name, several in part.states.items() for one in several]
         self._status = [(name, tester(one, wire), least_flags(one, self.plan)) for name, one in part.status.items()]
 
