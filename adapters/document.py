@@ -270,7 +270,7 @@ def entries(reader: Reader, node: Node, shape: type[Struct], *, path: str = "", 
             made[fields[key].name] = value
     for key, field in fields.items():
         if field.required and key not in node.value:
-            reader.wrong(node.line, _join(path, key), "missing", _allowed(field.type))
+            reader.wrong(node.line, _join(path, key), "missing", allowed_by(field.type))
     return made
 
 
@@ -292,7 +292,7 @@ def _entry(reader: Reader, node: Node, wanted: Any, path: str, hook: Hook | None
         names, kind = get_args(wanted)
         if get_origin(names) is Literal:
             for key in node.value.keys() - set(get_args(names)):
-                reader.wrong(node.lines[key], _join(path, key), "an unknown key", _allowed(names))
+                reader.wrong(node.lines[key], _join(path, key), "an unknown key", allowed_by(names))
         by_key = {key: _entry(reader, entry, kind, _join(path, key), hook) for key, entry in node.value.items()}
         return {key: value for key, value in by_key.items() if value is not None}
     try:
@@ -300,7 +300,7 @@ def _entry(reader: Reader, node: Node, wanted: Any, path: str, hook: Hook | None
     except msgspec.ValidationError as error:
         why = str(error).partition(" - at ")[0].partition("Invalid enum value")[0] or "is not known"
         said = f"{_shown(node.plain())} {why}".replace(" Expected", ": expected") if not isinstance(node.value, dict) else why
-        reader.wrong(node.line, path, said, _allowed(wanted))
+        reader.wrong(node.line, path, said, allowed_by(wanted))
         return None
 
 
@@ -338,24 +338,24 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
-def _allowed(wanted: Any) -> str:
+def allowed_by(wanted: Any) -> str:
     """What a type lets through, in words."""
     origin, args = get_origin(wanted), get_args(wanted)
     if origin is Literal:
         return f"one of {_listed(args)}"
     if origin is tuple and args[-1:] == (Ellipsis,):
-        return f"a list: {_allowed(args[0])}"
+        return f"a list: {allowed_by(args[0])}"
     if origin is tuple:
-        return f"a list of {len(args)}: {_listed(_allowed(a) for a in args)}"
+        return f"a list of {len(args)}: {_listed(allowed_by(a) for a in args)}"
     if origin in (list, dict):
-        return f"{'a list' if origin is list else 'a mapping'}: {_allowed(args[-1])}"
+        return f"{'a list' if origin is list else 'a mapping'}: {allowed_by(args[-1])}"
     if args and hasattr(wanted, "__metadata__"):
         return _bounds(wanted)
     if tagged := _structs(wanted):
         field = tagged[0].__struct_config__.tag_field
         return f"a mapping with {field}: {' or '.join(shape.__struct_config__.tag for shape in tagged)}" if field else "a mapping"
     if args:
-        return " or ".join(said for a in args if a is not type(None) and (said := _allowed(a)))
+        return " or ".join(said for a in args if a is not type(None) and (said := allowed_by(a)))
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(wanted) or str(getattr(wanted, "allowed", getattr(wanted, "__name__", wanted)))
 
@@ -363,4 +363,4 @@ def _allowed(wanted: Any) -> str:
 def _bounds(wanted: Any) -> str:
     meta = wanted.__metadata__[0]
     said = [f"{word} {limit}" for word, limit in (("from", meta.ge), ("above", meta.gt), ("to", meta.le)) if limit is not None]
-    return " ".join([_allowed(get_args(wanted)[0]), *said])
+    return " ".join([allowed_by(get_args(wanted)[0]), *said])

@@ -197,7 +197,7 @@ class More(Struct, frozen=True, forbid_unknown_fields=True):
 class JsonWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="grammar", tag="jsonpath"):
     """One JSON answer; a field's `at` is its path (adapters/paths.py), or a list of them: the first that holds something.
 
-    `rows`: where the readings stand, with `[]` at its end a list of them; several: the first that is there. Paths of fields and of
+    `rows`: where the readings stand, with `[]` at its end a list of them; several: the first there. Paths of fields and of
     status start at the row, those of states at the whole answer. `columns`: each row is a list, and the names of its places stand
     there. `newest`: only the row with the newest time at this path counts. `more`: notes `more_pages`. `quoted`: numbers are
     written as text. `missing`: words that mean a missing number. `split`: between the parts of a text (`part` of a field).
@@ -271,7 +271,7 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     where it does, if not behind the number or in the header; `form`: how a time is written (%Y %y %m %b %d %H %M %S, the year
     of two digits from 1980 on); `beside`: a second column that is read behind the first and a blank.
 
-    In JSON: `unit_at`: the path where the answer names the unit, by the words of `units` or its own spelling; `scale_at`: the path
+    In JSON: `unit_at`: the path where the answer names the unit, in the words of `units` or its own; `scale_at`: the path
     of a word that says which of `scales` the number is multiplied by; `part`: that one of the parts of a text, from 0; `when`:
     only where one of these words stands at each of these paths; `required`: without it the answer is a schema_mismatch.
     """
@@ -370,7 +370,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """One device as data. `id` in the file is the key `profile`; `sha256` and `file` come from the loader.
 
     `open` is sent with the opened port, `wake` before a sample of a device that we put to sleep (`sleep`), `ask` for each sample,
-    `close` before the port is closed. `discard_first`: so many readings after `open` or `wake` count as warming up.
+    `close` before the port is closed. `probe`: asking harms no other device, so `detect` may. `path`: of a device's own page,
+    as in /measures/current. `discard_first`: so many readings after `open` or `wake` count as warming up.
     `rest_above_s`: sampled more rarely than this [s], it sleeps in between. `min_every_s`: asked more often it would suffer.
     """
 
@@ -389,6 +390,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     sleep: Commands = ()
     close: Commands = ()
     probe: bool = False
+    path: str = ""
     warmup_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     discard_first: Annotated[int, Meta(ge=0, le=100)] = 0
     rest_above_s: Annotated[float, Meta(ge=0, le=86400)] | None = None

@@ -286,6 +286,59 @@ def _catalogue(folders: tuple[Path, ...]) -> "Catalogue":
     return Catalogue.load(list(folders))
 
 
+@harmattan_edge.command()
+@click.option("--profile", "name", required=True, help="The device's profile, as `profiles list` names it.")
+@click.option("--at", required=True, help="Where it is, as in gateway.yaml: serial:/dev/ttyUSB0.")
+@profiles_option
+@json_option
+def read(name: str, at: str, folders: tuple[Path, ...], as_json: bool) -> int:
+    """Read one live answer: raw bytes beside values and flags. Exit 1 when the device gives no reading, with the reason."""
+    from adapters.transport.base import parse_address
+    from edge.read import lines
+    from edge.read import read as poll
+
+    live = poll(_catalogue(folders).get(name), parse_address(at, Path.cwd()))
+    if as_json:
+        _print_json(live)
+    else:
+        for line in lines(live):
+            click.echo(line)
+    return 0 if live.state == "ok" else 1
+
+
+@harmattan_edge.command()
+@click.option("--port", "ports", type=FILE, multiple=True, help="Look at this serial port only; may be given several times.")
+@click.option("--host", "hosts", multiple=True, help="Look at this host of the network; may be given several times.")
+@profiles_option
+@json_option
+def detect(ports: tuple[Path, ...], hosts: tuple[str, ...], folders: tuple[Path, ...], as_json: bool) -> int:
+    """Find devices at serial ports and in the network, and print the YAML to paste.
+
+    Listens; asks only what a profile marks as harmless to any other device; never writes to a Modbus register.
+    Without --port and --host: all serial ports, and the hosts that this machine knows.
+    """
+    from edge import detect as search
+
+    everywhere = not ports and not hosts
+    profiles = search.profiles_of(_catalogue(folders))
+    seen = search.detect(profiles, search.serial_ports() if everywhere else ports, search.neighbours() if everywhere else hosts)
+    found = [one for one in seen if isinstance(one, search.Found)]
+    silent = [one for one in seen if isinstance(one, search.Silent)]
+    if as_json:
+        _print_json({"found": found, "silent": silent})
+        return 0 if found else 1
+    for one in silent:
+        click.echo(f"# {one.at}: {one.why}")
+    if not found:
+        complain("detect: no device found; is one plugged in, and this user in the group dialout? --port and --host name a place")
+        return 1
+    click.echo("sensors:")
+    for number, device in enumerate(found, 1):
+        for line in device.yaml(number):
+            click.echo(line)
+    return 0
+
+
 @harmattan_edge.group()
 def profiles() -> None:
     """Show the devices that are supported; check profiles of your own."""
@@ -530,8 +583,6 @@ def _not_in_this_version(group: click.Group, name: str, purpose: str) -> None:
 
 _not_in_this_version(harmattan_edge, "doctor", "Check the gateway: one line per check with what to do.")
 _not_in_this_version(harmattan_edge, "top", "Watch the gateway's values change.")
-_not_in_this_version(harmattan_edge, "read", "Read one live answer: raw bytes beside values and flags.")
-_not_in_this_version(harmattan_edge, "detect", "Find ports and devices, and print the YAML to paste.")
 _not_in_this_version(harmattan_edge, "replay", "Judge recorded readings exactly as the daemon would.")
 
 

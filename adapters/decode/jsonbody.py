@@ -2,22 +2,27 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from fractions import Fraction
 from typing import Any
 
 from adapters.decode.frame import raw_of
 from adapters.decode.jsonpath import paths_in
 from adapters.decode.reading import Plan, plan_of
-from adapters.paths import path_of, put
+from adapters.paths import Path, finder, path_of, put
 from adapters.profile import Field, JsonWire, Message, Profile
 from readings.units import linear, spelled
 
 Said = float | int | str
 
 
-def encoder(profile: Profile) -> Callable[[Mapping[str, Said]], bytes]:
-    """values [canonical units] and texts -> a JSON body with the first of each field's paths; what is missing is left out."""
-    layouts = [_Body(profile, message) for message in (None, *profile.messages.values()) if _speaks_json(profile, message)]
+def encoder(profile: Profile, message: str = "") -> Callable[[Mapping[str, Said]], bytes]:
+    """values [canonical units] and texts -> a JSON body with the first of each field's paths; what is missing is left out.
+
+    `message`: the one of the profile's messages that is spoken; else the first kind of answer that has all of the names.
+    """
+    kinds = [profile.messages[message]] if message else [None, *profile.messages.values()]
+    layouts = [_Body(profile, kind) for kind in kinds if _speaks_json(profile, kind)]
 
     def encode(values: Mapping[str, Said]) -> bytes:
         said = {name: value for name, value in values.items() if value is not None}
@@ -46,15 +51,15 @@ class _Body:
         for path, fixed in self._wire.fixed.items():
             top = put(top, path_of(path).steps, fixed)
         rows: list[Any] = []
+        first = path_of(self._wire.rows[0]) if self._wire.rows else None
         for names in self._rows(values):
-            row = None if self._wire.rows else top
+            row = top if first is None else _started(top, first)
             for name in names:
                 top, row = self._filled(top, row, name, values[name])
-            top = top if self._wire.rows else row
+            top = row if first is None else top
             rows.append({} if row is None else row)
-        if not self._wire.rows:
+        if first is None:
             return {} if top is None else top
-        first = path_of(self._wire.rows[0])
         return put(top, first.steps, rows if first.many or len(rows) > 1 else rows[0])
 
     def _rows(self, values: Mapping[str, Said]) -> Iterable[list[str]]:
@@ -107,6 +112,13 @@ class _Body:
             return raw
         step = Fraction(str(field.step)) / abs(Fraction(str(field.scale)))
         return float(round(raw / float(step)) * step)
+
+
+def _started(top: Any, first: Path) -> Any:
+    """A row as the fixed entries begin it."""
+    row = finder([first])(top, top)
+    row = row[0] if isinstance(row, list) and row else row
+    return deepcopy(row) if isinstance(row, dict) else None
 
 
 def _in_unit(raw: float, field: Field, unit: str) -> float:
