@@ -315,8 +315,12 @@ ask: [{text: "o3\\r"}, {text: "pres\\r"}]
 wire: {grammar: lines, end: "\\r", split: " ", begins: "o3 ", fixed: {0: o3}}
 fields: {o3: {at: 1, unit: ppb, unit_at: 2, step: 0.001}}
 messages:
-  pressure: {wire: {begins: "pres ", fixed: {0: pres}}, fields: {pressure: {at: 1, unit: mmHg, unit_at: 2, units: {mm: mmHg}, step: 0.1}}}
-  bench: {wire: {begins: "bench temp ", fixed: {0: bench, 1: temp}}, fields: {temperature_internal: {at: 2, unit: degC, step: 0.1}}}
+  pressure:
+    wire: {begins: "pres ", fixed: {0: pres}}
+    fields: {pressure: {at: 1, unit: mmHg, unit_at: 2, units: {mm: mmHg}, step: 0.1}}
+  bench:
+    wire: {begins: "bench temp ", fixed: {0: bench, 1: temp}}
+    fields: {temperature_internal: {at: 2, unit: degC, step: 0.1}}
   flags: {wire: {begins: "flags "}, status: {alarm: {at: 1, type: hex, bit: 27}}, fields: {status_register: {at: 1, type: hex}}}
   bad: {wire: {begins: ["o3 bad", "pres bad"]}, states: {error: {at: 2, equals: cmd, says: 1}}}
 """
