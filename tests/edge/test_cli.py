@@ -27,7 +27,7 @@ NOON = 1_795_608_000_000
 PM = '{id: pm, profile: plantower.pms5003, at: "serial:/dev/ttyUSB0"}'
 STATUS_KEYS = ["gateway", "version", "sensors", "outbox", "uplink", "clock", "disk"]
 SENSOR_KEYS = ["id", "state", "time", "age_s", "values", "flags", "why"]
-LATER = ["doctor", "top", "read", "detect", "replay"]
+LATER = ["doctor", "top", "replay"]
 NOW = [
     "run",
     "check",
