@@ -85,9 +85,11 @@ class Proxy:
             self.connections += 1
             with self._lock:
                 self._open |= {near, far}
+            with suppress(OSError):  # reset while it was being made
+                for end in (near, far):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             allowance = [0]
             for source, sink in ((near, far), (far, near)):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._pass, args=(source, sink, allowance), daemon=True).start()
 
     def _pass(self, source: socket.socket, sink: socket.socket, seen: list[int]) -> None:

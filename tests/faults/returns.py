@@ -18,7 +18,7 @@ DAY_S = 86_400
 
 
 class Return(Struct, frozen=True):
-    """`newest_s`: until 99 % of the gateways' newest rows were in the front. `grown_kb`: this process's memory, its peak over before."""
+    """`newest_s`: until 99 % of the gateways' newest rows were in the front. `grown_kb`: this process's memory."""
 
     gateways: int
     rows: int
