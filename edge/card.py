@@ -192,6 +192,17 @@ def release_reserve(path: Path) -> None:
         beside(path, ".reserve").unlink(missing_ok=True)
 
 
+def drop_salvaged(path: Path) -> int:
+    """Removes damaged files whose rows are all on the card again: on a full disk they were kept long enough. How many."""
+    done = 0
+    for old in path.parent.glob(f"{path.name}.salvaged-*"):
+        with suppress(OSError):
+            old.unlink()
+            log.warning("salvaged file removed path=%s", old)
+            done += 1
+    return done
+
+
 def take_lock(path: Path) -> int:
     lock = beside(path, ".lock")
     if not path.parent.is_dir():

@@ -22,7 +22,7 @@ from edge.health import Clock, Supervisor, disk
 from edge.outbox import Anchor, Damaged, Event, Outbox, Refused, StorageFailed
 from edge.poll import Polled, PortWorker, Post
 from edge.quality import Hints
-from edge.salvage import Done, Found, Rescue
+from edge.salvage import Part, Rescue, damaged_files
 from edge.uplink import BYE, Dial, Ears, Line, Uplink, UplinkState
 from readings.errors import Trouble
 from readings.messages import hello_topic
@@ -74,6 +74,7 @@ class Daemon:
         self._outbox: Outbox
         self._rescue: Rescue
         self._anchored = False
+        self._alarms: tuple[str, ...] = ()
         self._begun_s = time.monotonic()
         self._uplink: Uplink | None = None
         self._not_linked = LinkState("none" if config.hub is None else "not_enrolled", self._clock.moment().wall_ms)
@@ -95,6 +96,8 @@ class Daemon:
         self._outbox.may_leave = self._may_leave
         self._begun_s = time.monotonic()
         self._rescue = Rescue(self._outbox, self._inbox.put, self._clock.moment)
+        if damaged_files(self.config.store.path):
+            self._alarms = ("card_damaged",)
         try:
             self._own_the_process()
             self._control.start()
@@ -213,7 +216,7 @@ class Daemon:
         elif isinstance(item, _Stop):
             log.info("stopping why=%s", item.why)
             self._stopping = True
-        elif isinstance(item, Found | Done):
+        elif isinstance(item, Part):
             self._rescue.take(item)
         elif self._uplink is not None:
             self._uplink.handle(item, now_s)
@@ -294,6 +297,7 @@ class Daemon:
         self._outbox, self._anchored = self._outbox.renewed(why), False
         self._rescue = Rescue(self._outbox, self._inbox.put, self._clock.moment)
         self._rescue.remember(known, ends)
+        self._alarms = ("card_damaged",)
         self._outbox.put(Event("card_damaged", self._clock.moment(), {"why": why}))
         self._link()
         self._begin()
@@ -395,6 +399,7 @@ class Daemon:
         if self._uplink is not None:
             known = self._uplink.state()
             link, pending = _shown(known), known.pending
+        link = msgspec.structs.replace(link, alarms=(*link.alarms, *self._alarms))
         counts = self._outbox.book().counts
         counted = Counted(self._outbox.produced(), counts.tombstoned, counts.damaged, self._outbox.dropped)
         self._board.publish(Figures(rows, octets, pending, link, self._clock.state(), word, why, counted))

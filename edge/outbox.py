@@ -33,6 +33,7 @@ from edge.card import (
     beside,
     connect,
     connect_reading,
+    drop_salvaged,
     inode,
     keep_reserve,
     limit_pages,
@@ -574,7 +575,7 @@ class Outbox(Reader):
         try:
             return self._write(entries, burial)
         except Full as full:
-            if not full.quota and self._checkpoint_now():  # the WAL's own room may do
+            if not full.quota and (drop_salvaged(self.path) + self._checkpoint_now()):  # their room may do
                 with suppress(Full):
                     return self._write(entries, burial)
             return self._write_evicting(entries, burial, full)
@@ -721,7 +722,8 @@ class Outbox(Reader):
         self._damaged = {name: numbers for name, numbers in bad.items() if numbers}
         self._quarantine()
         lost = self._damaged.get(self._name, Ranges())
-        again = [item for seq, item in self._schemas.values() if seq in lost]
+        waiting = {id(item) for _, item in self._ring}
+        again = [item for seq, item in self._schemas.values() if seq in lost and id(item) not in waiting]
         self._ring[:0] = [(time.monotonic(), item) for item in again]
         plan = eviction.buried(self._shelf(), self._damaged) if self._damaged else Plan()
         return eviction.together(plan, Plan({}, eviction.told(self._mourned)))

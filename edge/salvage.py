@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ log = logging.getLogger("edge.salvage")
 _Row = tuple[int, int, bytes, int]
 """Stream's number, seq, canonical bytes, crc."""
 Place = tuple[int, int]
+_readers = count(1)
 DEEPEST = 16
 MOST_ROWS = 1 << 28
 CHUNK_ROWS = 500
@@ -280,11 +282,19 @@ def _note_previous(raw: bytes, ends: dict[str, int]) -> None:
         ends[said[0]] = max(said[1], ends.get(said[0], 0))
 
 
+class Part(Struct, frozen=True):
+    """What a Salvager posts. One that was stopped may have posted a last one: `reader` tells them apart."""
+
+    reader: int
+    content: Found | Done
+
+
 class Salvager:
     """Reads one damaged file in a thread of its own; posts Found and Done one at a time, the next when the core says so."""
 
     def __init__(self, path: Path, known: dict[int, str], post: Callable[[object], None]) -> None:
         self.path = path
+        self.number = next(_readers)
         self._known = known
         self._post = post
         self._go = threading.Semaphore(1)
@@ -309,10 +319,10 @@ class Salvager:
                 self._go.acquire()
                 if self._stopping.wait(PAUSE_S):
                     return
-                self._post(part)
+                self._post(Part(self.number, part))
         except Exception:  # the thread's outermost frame: a file that defies reading must not end the daemon
             log.exception("salvage failed path=%s", self.path)
-            self._post(Done(self.path, failed=True))
+            self._post(Part(self.number, Done(self.path, failed=True)))
 
 
 class Rescue:
@@ -350,14 +360,17 @@ class Rescue:
         elif self._outbox.salvaging:  # somebody took the file away before all of it was read
             self._outbox.adopted({}, {}, {})
 
-    def take(self, part: Found | Done) -> None:
+    def take(self, part: Part) -> None:
         """A part that was posted. Raises StorageFailed, Damaged."""
-        if self._reading is None:
+        if self._reading is None or part.reader != self._reading.number:
             return
-        if isinstance(part, Done):
+        if isinstance(part.content, Done):
             self._reading = None
-            self._finish(part)
-            return
+            self._finish(part.content)
+        else:
+            self._adopt(self._reading, part.content)
+
+    def _adopt(self, reading: Salvager, part: Found) -> None:
         try:
             self._outbox.adopt(part.rows)
         except Full:
@@ -365,13 +378,13 @@ class Rescue:
         except Refused:
             self._waiting = part
             return
-        self._reading.next()
+        reading.next()
 
     def again(self) -> None:
         """A commit went well: so may a part that was refused; and what was read to its end needs not be read again."""
-        if self._waiting is not None:
+        if self._waiting is not None and self._reading is not None:
             part, self._waiting = self._waiting, None
-            self.take(part)
+            self._adopt(self._reading, part)
         if self._read is not None:
             put_away(self._read, self._outbox.path)
             self._read = None
@@ -387,15 +400,15 @@ class Rescue:
         rows = {name: numbers - left_out.get(name, Ranges()) for name, numbers in done.found.items()}
         rows = {name: numbers for name, numbers in rows.items() if numbers}
         skipped = sum(map(len, left_out.values()))
-        count = sum(map(len, rows.values()))
+        brought = sum(map(len, rows.values()))
         log.warning(
-            "salvage done path=%s rows=%d streams=%d no_room=%d unnamed=%d", done.path, count, len(rows), skipped, done.unnamed
+            "salvage done path=%s rows=%d streams=%d no_room=%d unnamed=%d", done.path, brought, len(rows), skipped, done.unnamed
         )
         if done.failed or skipped:
             self._failed.add(done.path)
         ends = {**done.ends, **self._ends}
         self._outbox.adopted(rows, {name: end for name, end in ends.items() if name in rows}, done.away)
-        content = {"rows": count, "streams": len(rows), "no_room": skipped, "unnamed": done.unnamed, "card": done.card}
+        content = {"rows": brought, "streams": len(rows), "no_room": skipped, "unnamed": done.unnamed, "card": done.card}
         self._outbox.put(Event("salvaged", self._at(), content))
         self._read = None if done.path in self._failed else done.path
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from edge.config import Config, Credential, Hub, Store, load_credential
+from edge.control import ask
 from readings.messages import Answer, Hello, Window, hello_topic, read_hello
 from readings.ranges import Ranges
 from readings.row import Row
@@ -114,6 +115,7 @@ def test_a_header_zeroed_under_the_daemon_costs_no_row(gateway: tuple[Config, Cr
         wait_until(lambda: hub.hellos[-1].card != card, "a hello with the new card", 10)
         wait_until(lambda: daemon.sensor("pm")["age_s"] < 1, "sampling to go on", 10)
         assert time.monotonic() - begun_s < 10
+        assert "card_damaged" in next(iter(ask(settings.control, {"ask": "status"})))["alarms"]
         wait_until(lambda: not list(tmp_path.glob("outbox.db.damaged-*")), "the salvage", 20)
         wait_until(lambda: daemon.status()["outbox"]["pending"] < 10, "few to be pending", 20)
     after = {(stream, seq): row for stream, seq, row in on_card(tmp_path)}

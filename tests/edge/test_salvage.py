@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.outbox import Event, Outbox
 from edge.pages import Pages, committed, varint
-from edge.salvage import Done, Found, Numbers, Rescue, damaged_files, read
+from edge.salvage import Done, Found, Numbers, Part, Rescue, damaged_files, read
 from readings.ranges import Ranges
 from readings.row import Row, parse
 from readings.sample import Channel, Moment, Sample, Schema
@@ -64,7 +64,7 @@ def rescued(folder: Path, *, remember: Callable[[Rescue], None] = lambda _: None
     rescue.look()
     while rescue.at_work:
         part = posted.get(timeout=10)
-        assert isinstance(part, Found | Done)
+        assert isinstance(part, Part)
         rescue.take(part)
         box.commit()
         rescue.again()
