@@ -19,6 +19,26 @@ def test_a_second_set_up_takes_seconds_and_installs_nothing() -> None:
     assert time.monotonic() - begun < 5
 
 
+def test_a_built_page_is_not_built_again(tmp_path: Path) -> None:
+    """What the build writes is no reason to build: neither dist nor node_modules counts, a source does."""
+    script = (ROOT / "scripts" / "setup").read_text()
+    page_hash = script[script.index("page_hash() {") : script.index("install_page_packages()")]
+
+    def hashed() -> str:
+        done = subprocess.run(["bash", "-c", f"{page_hash}\npage_hash"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    for folder in ("src", "dist", "node_modules"):
+        (tmp_path / "hub" / "web" / folder).mkdir(parents=True)
+    (tmp_path / "hub" / "web" / "src" / "main.ts").write_text("one")
+    before = hashed()
+    for built in ("dist/index.html", "node_modules/.setup-page"):
+        (tmp_path / "hub" / "web" / built).write_text("new")
+    assert hashed() == before
+    (tmp_path / "hub" / "web" / "src" / "main.ts").write_text("two")
+    assert hashed() != before
+
+
 def test_a_part_that_is_unknown_is_refused_with_those_that_are() -> None:
     done = call("scripts/setup", "everything")
     assert done.returncode == 1
