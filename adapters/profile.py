@@ -201,7 +201,8 @@ class JsonWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="gramm
     status start at the row, those of states at the whole answer. `columns`: each row is a list, and the names of its places stand
     there. `newest`: only the row with the newest time at this path counts. `more`: notes `more_pages`. `quoted`: numbers are
     written as text. `missing`: words that mean a missing number. `split`: between the parts of a text (`part` of a field).
-    `fixed`: further entries that a real device's answer holds, for the encoder.
+    `sparse`: no device has all of the fields, and a sensor has the channels of those that it has given. `fixed`: further entries
+    that a real device's answer holds, for the encoder.
     """
 
     rows: tuple[str, ...] = ()
@@ -211,6 +212,7 @@ class JsonWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="gramm
     quoted: bool = False
     missing: tuple[str, ...] = ()
     split: Annotated[str, Meta(min_length=1, max_length=3)] = ","
+    sparse: bool = False
     fixed: dict[str, str | int | float | bool] = {}
 
 

@@ -53,6 +53,7 @@ class Sensor:
         self._reduce = reduce
         self._counted: Counter[str] = Counter()
         self._open = False
+        self._seen = Seen(self._plan) if isinstance(profile.wire, JsonWire) and profile.wire.sparse else None
         self.schema = Schema(sensor_id, profile.id, profile.sha256, "", self._plan.channels)
 
     def open(self) -> None:
@@ -92,6 +93,9 @@ class Sensor:
         for note in notes:
             self._counted[note] += 1
         counted, self._counted = dict(self._counted), Counter()
+        values, flags = self._seen.of(values, flags) if self._seen else (values, flags)
+        if self._seen and self._seen.channels != self.schema.channels:
+            self.schema = msgspec.structs.replace(self.schema, channels=self._seen.channels)
         return Answer(values, flags, heard.arrived_ns, None, texts, heard.raw, counted, notes)
 
     @property
@@ -103,6 +107,25 @@ class Sensor:
         firmware = texts.get("firmware", "")
         if firmware and firmware != self.schema.firmware:
             self.schema = msgspec.structs.replace(self.schema, firmware=firmware)
+
+
+class Seen:
+    """Of the channels that devices of one profile may have, those that this one has given since the start."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._at: list[int] = []
+        self.channels = plan.channels
+
+    def of(self, values: tuple[int | None, ...], flags: tuple[int, ...]) -> tuple[tuple[int | None, ...], tuple[int, ...]]:
+        """The values and flags of `channels`, after a look at what is new; all of them while nothing was ever there."""
+        new = [at for at, value in enumerate(values) if value is not None and at not in self._at]
+        if new:
+            self._at = sorted((*self._at, *new))
+            self.channels = tuple(self._plan.channels[at] for at in self._at)
+        if not self._at:
+            return values, flags
+        return tuple(values[at] for at in self._at), tuple(flags[at] for at in self._at)
 
 
 def open_sensor(profile: Profile, address: Address, *, sensor_id: str, every_s: float, reduce: Reduce = "last") -> Sensor:
@@ -129,7 +152,14 @@ def fits(profile: Profile, address: Address) -> str:
         ),
         JsonWire: ("JSON", ("http", "https", "listen"), "http://HOST/path, listen:/path/TOKEN"),
     }[type(profile.wire)]
+    if isinstance(profile.wire, JsonWire) and address.kind in kinds and _lists(profile.wire):
+        return f"{profile.id} answers with many readings; clouds are not asked in this version: write replay:FILE"
     return "" if address.kind in kinds else f"{profile.id} speaks {grammar}: write {shown} or replay:FILE"
+
+
+def _lists(wire: JsonWire) -> bool:
+    """Whether one answer may hold readings of several devices or moments."""
+    return any(path.endswith("[]") for path in wire.rows) and not wire.newest
 
 
 def line_of(profile: Profile, address: Address) -> Link:
