@@ -166,6 +166,8 @@ class Reader:
             self.wrong(line, path, "an alias of something above", "anchors and aliases are not read")
             return Node(None, line)
         self._seen.add(id(node))
+        if isinstance(node, yaml.CollectionNode) and node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+            self.wrong(line, path, f"the tag {node.tag}", "tags are not read")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):

@@ -21,7 +21,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -35,7 +35,7 @@ from readings.parameters import PARAMETERS
 from readings.units import CONVERSIONS, UNITS, Linear, linear, spelled
 
 PROFILE_ID = re.compile(r"[a-z0-9][a-z0-9-]*\.[a-z0-9][a-z0-9-]*")
-TEXTS = ("firmware", "model", "serial", "device_info", "block", "heater_state", "sensor_index")
+TEXTS = ("firmware", "model", "serial", "device_info", "block", "status", "node", "location", "heater_state", "sensor_index")
 """Names a field of `type: text` may have: metadata, never a reading."""
 TIMES = ("timestamp", "timestamp_local", "device_clock_local", "period_start", "period_end", "weather_timestamp")
 """Names a field of `type: time` may have; its text is RFC 3339, without an offset where the device knows none."""
@@ -441,6 +441,8 @@ def parse(raw: bytes, path: Path, find: Find | None = None) -> Profile:
     """The profile that these bytes of `path` hold; `find` leads to those that it extends. Raises Mistakes."""
     reader = Reader(path)
     top, digest = _inherited(reader, raw, path, find or _beside(path), ())
+    if top is not None:
+        _counted_in_hex(top)
     parts = entries(reader, top, Profile, hook=_hex) if top is not None else {}
     if top is not None:
         _Rules(reader, top, parts, path).check()
@@ -448,6 +450,16 @@ def parse(raw: bytes, path: Path, find: Find | None = None) -> Profile:
     parts["fields"] = {name: _canonical(name, field) for name, field in parts["fields"].items()}
     parts["messages"] = {name: _canonical_message(message) for name, message in parts.get("messages", {}).items()}
     return Profile(**parts, sha256=digest, file=str(path))
+
+
+def _counted_in_hex(node: Node) -> None:
+    """`at: 0x3100`, as the tables of registers have it, becomes a number; only there, because bytes are written in hex as well."""
+    below = node.value.items() if isinstance(node.value, dict) else enumerate(node.value) if isinstance(node.value, list) else ()
+    for key, inner in list(below):
+        if key == "at" and isinstance(inner.value, str) and re.fullmatch("0x[0-9a-fA-F]{1,4}", inner.value):
+            node.value[key] = Node(int(inner.value, 16), inner.line)
+        else:
+            _counted_in_hex(inner)
 
 
 def _bytes(path: Path) -> bytes:
@@ -471,7 +483,9 @@ def _inherited(reader: Reader, raw: bytes, path: Path, find: Find, seen: tuple[s
     if "extends" in top.value:
         base, base_digest = _base(reader, top, find, seen)
         digest = sha256(f"{base_digest} {digest}".encode()).hexdigest()
-        top = merged(base, top, top.lines["extends"]) if base is not None else top
+        if base is None:
+            return None, digest
+        top = merged(base, top, top.lines["extends"])
     return (_with_whole_wires(top) if not seen else top), digest
 
 
@@ -573,12 +587,23 @@ class _Rules:
 
     def __init__(self, reader: Reader, top: Node, parts: Mapping[str, Any], path: Path) -> None:
         self.reader, self.top, self.path = reader, top, path
-        self.parts = parts
+        self.parts, self.guessed = parts, Reader(path)
         self.id: str = parts.get("id", "")
-        main = _Part((), parts.get("wire"), parts.get("fields", {}), parts.get("states", {}), parts.get("status", {}))
+        main = _Part(
+            (), parts.get("wire") or self.wire(), parts.get("fields", {}), parts.get("states", {}), parts.get("status", {})
+        )
         self.kinds = [main]
         for name, message in parts.get("messages", {}).items():
             self.kinds.append(_Part(("messages", name), message.wire, message.fields, message.states, message.status))
+
+    def wire(self) -> Wire | None:
+        """A wire with a mistake as far as it is right: its fields are held against it all the same."""
+        node = self.top.value.get("wire")
+        if node is None or not isinstance(node.value, dict) or "grammar" not in node.value:
+            return None
+        grammar = node.value["grammar"].value
+        shape = next((shape for shape in get_args(Wire) if shape.__struct_config__.tag == grammar), None)
+        return shape(**entries(self.guessed, node, shape, hook=_hex)) if shape is not None else None
 
     def wrong(self, keys: tuple[str, ...], why: str, allowed: str = "") -> None:
         node, line = self.top, self.top.line
@@ -638,7 +663,7 @@ class _Rules:
                 self.state((*kind.keys, "states", state_name), state, kind.wire)
         for name, status in kind.status.items():
             self.status((*kind.keys, "status", name), status, kind)
-        if isinstance(kind.wire, FrameWire):
+        if isinstance(kind.wire, FrameWire) and not self.guessed.found:
             self.frame(kind, kind.wire)
         if isinstance(kind.wire, JsonWire):
             self.json_wire((*kind.keys, "wire"), kind.wire)
