@@ -81,10 +81,11 @@ def judge(vector: Mapping[str, Any], catalogue: Catalogue) -> str:
     if device in ALGORITHMS:
         return _compared(vector, ALGORITHMS[device])
     try:
-        results = decoded(catalogue.chosen(device, options_of(vector)), dict(vector))
+        profile = catalogue.chosen(device, options_of(vector))
+        results = decoded(profile, dict(vector))
     except Stop as stop:
         return str(stop)
-    return _compare(vector, results)
+    return _compare(vector, results, profile)
 
 
 def _compared(vector: Mapping[str, Any], algorithm: Algorithm) -> str:
@@ -138,7 +139,7 @@ def without_first(results: Sequence[Result], count: int) -> list[Result]:
     return kept
 
 
-def _compare(vector: Mapping[str, Any], results: Sequence[Result]) -> str:
+def _compare(vector: Mapping[str, Any], results: Sequence[Result], profile: Profile) -> str:
     readings = [result for result in results if isinstance(result, Reading)]
     codes = [result.code for result in results if isinstance(result, Fault)]
     expect = vector.get("expect")
@@ -151,12 +152,12 @@ def _compare(vector: Mapping[str, Any], results: Sequence[Result]) -> str:
         return f"error {error} expected, got {', '.join(codes) or 'none'}"
     tolerance = vector.get("tolerance") if isinstance(vector.get("tolerance"), dict) else {}
     for number, (reading, expected) in enumerate(zip(readings, wanted, strict=True), 1):
-        for why in _differences(reading, expected, tolerance or {}):
+        for why in _differences(reading, expected, tolerance or {}, profile):
             return why if len(wanted) == 1 else f"reading {number}: {why}"
     return ""
 
 
-def _differences(reading: Reading, expected: Any, tolerance: Mapping[str, float]) -> Iterator[str]:
+def _differences(reading: Reading, expected: Any, tolerance: Mapping[str, float], profile: Profile) -> Iterator[str]:
     if not isinstance(expected, dict):
         yield "`expect` is no object"
         return
@@ -167,10 +168,19 @@ def _differences(reading: Reading, expected: Any, tolerance: Mapping[str, float]
             yield f"{name}: no value to compare with"
         elif name not in values:
             yield f"{name} is not in the reading"
-        elif name in units and want["value"] is not None and spelled(str(want.get("unit", units[name]))) != units[name]:
+        elif (
+            name in units
+            and want["value"] is not None
+            and not _same_unit(name, want.get("unit", units[name]), units[name], profile)
+        ):
             yield f"{name} is in {units[name]}, expected {want['unit']}"
         elif not _same(values[name], want["value"], tolerance):
             yield f"{name} is {values[name]}, expected {want['value']}"
+
+
+def _same_unit(name: str, said: Any, unit: str, profile: Profile) -> bool:
+    """A vector names a unit by the house's word for it, by another spelling, or as the device writes it."""
+    return unit in (spelled(str(said)), spelled(profile.every[name].units.get(str(said), "-")))
 
 
 def _same(got: Any, want: Any, tolerance: Mapping[str, float]) -> bool:

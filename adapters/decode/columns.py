@@ -297,8 +297,10 @@ def tester(one: State | Status, wire: LinesWire) -> Callable[[Row], bool]:
     """Whether what a state or a status describes stands in a row."""
     place = place_of(one.at, wire)
     if one.equals or one.differs:
-        said, wanted = one.equals or one.differs, bool(one.equals)
-        return lambda row: _among(row.text(place), said) == wanted
+        said, equal = one.equals or one.differs, bool(one.equals)
+        if isinstance(one, Status):  # a word that is not there says nothing
+            return lambda row: bool(row.text(place)) and _among(row.text(place), said) == equal
+        return lambda row: _among(row.text(place), said) == equal
     mask = 1 << one.bit if isinstance(one, Status) and one.bit is not None else getattr(one, "bits", 0)
     if mask:
         base = 16 if one.type == "hex" else 10
