@@ -453,7 +453,7 @@ def parse(raw: bytes, path: Path, find: Find | None = None) -> Profile:
 
 
 def _counted_in_hex(node: Node) -> None:
-    """`at: 0x3100`, as the tables of registers have it, becomes a number; only there, because bytes are written in hex as well."""
+    """`at: 0x3100`, as tables of registers have it, becomes a number; only there, because bytes are hex as well."""
     below = node.value.items() if isinstance(node.value, dict) else enumerate(node.value) if isinstance(node.value, list) else ()
     for key, inner in list(below):
         if key == "at" and isinstance(inner.value, str) and re.fullmatch("0x[0-9a-fA-F]{1,4}", inner.value):

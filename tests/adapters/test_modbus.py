@@ -174,8 +174,10 @@ def test_a_late_answer_is_never_taken_for_the_next_one(sdm230: Profile) -> None:
 
     with metered(say) as meter:
         sensor = sensor_at(meter.port, sdm230)
-        assert sensor.sample(5).values[0] == 23020
+        answer = sensor.sample(5)
         sensor.close()
+    assert answer.values[0] == 23020
+    assert answer.counted == {"wrong_transaction": 6}
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ source: made up
 wire: {grammar: registers, function: 3, type: s32, words: low_first, gap: 2, max_words: 6}
 fields:
   current: {at: 0, unit: mA}
-  voltage: {at: 2, type: u16, order: little, scale: 0.01, unit: V}
+  voltage: {at: 0x2, type: u16, order: little, scale: 0.01, unit: V}
   temperature: {at: 5, type: s16, scale: 0.1, offset: -100, unit: degC, sentinels: [32767]}
   power_active: {at: 6, type: f32, words: high_first, precision: 0.1, unit: kW}
 """
