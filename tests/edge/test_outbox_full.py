@@ -1,8 +1,10 @@
 """A card that is full: safe rows go in silence, others with a tombstone, and what those left behind are read by stays."""
 
 import random
+import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -220,8 +222,8 @@ def test_the_first_anchor_of_a_boot_stays_while_a_row_of_the_boot_is_left(tmp_pa
         assert diary.rows == rows.keys() | tombstoned(rows)
 
 
-def test_a_plan_is_all_or_nothing_under_kill_9_of_sqlite(tmp_path: Path) -> None:
-    """A transaction that breaks in its middle leaves both rows and tombstones as they were."""
+def test_a_transaction_that_breaks_in_its_middle_changes_nothing(tmp_path: Path) -> None:
+    """Rows and tombstones are as they were, and the next commit does it all."""
     diary = Diary()
     with opened(tmp_path) as box:
         with pytest.raises(Refused):
@@ -363,3 +365,40 @@ def test_a_tombstone_names_at_most_64_intervals(tmp_path: Path) -> None:
         tombs = [row.values for row in rows.values() if row.kind == "tombstone"]
         assert len(tombs) == 4
         assert len(tombstoned(rows)) == 200
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_outbox_full import *
+box = opened(Path({folder!r}), 48 * KIB)
+box.may_leave = lambda: May(drop=True)
+n = 0
+while True:
+    for _ in range(20):
+        n += 1
+        box.put(Sample("pm", at(n), (n, None), (1, 9)))
+    done = box.commit()
+    print(done.stream, done.hi, flush=True)
+"""
+
+
+def test_kill_9_at_any_moment_of_an_eviction_leaves_each_row_on_the_card_or_named(tmp_path: Path) -> None:
+    script = WRITER.format(here=str(Path(__file__).parent), folder=str(tmp_path))
+    draw, promised = random.Random(7), set[tuple[str, int]]()
+    for _ in range(4):
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        lines = [child.stdout.readline() for _ in range(draw.randrange(25, 50))]
+        child.send_signal(signal.SIGKILL)
+        lines += child.stdout.readlines()
+        child.wait()
+        child.stdout.close()
+        stream, end = next(line for line in reversed(lines) if line.endswith("\n")).split()
+        promised |= {(stream, seq) for seq in range(1, int(end) + 1)}
+        with opened(tmp_path, 48 * KIB, begin=False) as box:
+            rows = on_card(box)
+            assert promised <= rows.keys() | tombstoned(rows)
+            assert not rows.keys() & tombstoned(rows)
+    assert tombstoned(rows)
