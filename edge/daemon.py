@@ -329,6 +329,7 @@ class Daemon:
         if not self._anchored and self._outbox.anchor(anchor.at.boot) is None:
             log.info("time anchor source=%s error_ms=%d", anchor.source, anchor.error_ms)
             self._outbox.put(anchor)
+            self._commit_s = min(self._commit_s, time.monotonic() + FIRST_COMMIT_S)  # the hub holds back rows until it has it
         self._anchored = True
 
     # ---- the link

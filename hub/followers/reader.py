@@ -11,6 +11,7 @@ from hub.database.engine import Database
 from hub.followers.judge import Judge, Texts, edge_flags
 from hub.front.decoded import COLUMNS, Batch, Decoded, Unreadable, parts
 from hub.front.log import ranges
+from hub.front.times import moved
 from hub.store.sql import Stored
 from readings.batch import Block, Column
 from readings.row import Row
@@ -94,7 +95,7 @@ class Reader:
     def after(self, connection: Connection, position: int, *, upto: int | None = None, limit: int = ENTRIES) -> list[Entry]:
         """The next entries of the log, decoded. `upto`: none behind this id."""
         ask = (
-            f"SELECT r.id, r.rows, h.no, {COLUMNS} FROM ready r JOIN batch b ON b.id = r.batch"  # noqa: S608
+            f"SELECT r.id, r.rows, r.offset_ms, h.no, {COLUMNS} FROM ready r JOIN batch b ON b.id = r.batch"  # noqa: S608
             " JOIN held h ON h.gateway = b.gateway AND h.stream = b.stream"
             " WHERE r.id > ? AND r.id <= ? ORDER BY r.id LIMIT ?"
         )
@@ -102,7 +103,7 @@ class Reader:
         found = connection.exec_driver_sql(self._database.sql(ask), (position, last, limit))
         entries: list[Entry] = []
         total = 0
-        for ready, rows, stream_no, *columns in found:
+        for ready, rows, offset_ms, stream_no, *columns in found:
             if entries and total >= ROWS:
                 break
             batch = Batch(*columns)
@@ -112,6 +113,8 @@ class Reader:
                 raise RuntimeError(f"batch {batch.id} cannot be read any more: {blocks.why}")
             if rows is not None:
                 blocks = parts(blocks, ranges(rows))
+            if offset_ms:
+                blocks = moved(blocks, offset_ms)
             entries.append(Entry(ready, stream_no, batch, blocks, self._known(connection, batch, blocks)))
         return entries
 

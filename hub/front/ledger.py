@@ -5,11 +5,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from readings.batch import Header
-from readings.messages import WIRE_INTERVALS, Ack, Answer, Hello, Pairs, Window
+from readings.messages import USUAL_WINDOW, WIRE_INTERVALS, Ack, Answer, Hello, Pairs, Window
 from readings.ranges import Ranges
 from readings.row import Row
 
-WINDOW = Window(2, 32768)
 DAY_MS = 86_400_000
 EMPTY = Ranges()
 
@@ -68,7 +67,7 @@ def conflicts(held: Mapping[int, int], came: Mapping[int, int]) -> list[Conflict
     return [Conflict(seq, held[seq], crc) for seq, crc in sorted(came.items()) if seq in held and held[seq] != crc]
 
 
-def ack(incarnation: str, header: Header, known: Known, window: Window = WINDOW) -> Ack:
+def ack(incarnation: str, header: Header, known: Known, window: Window = USUAL_WINDOW) -> Ack:
     """What the gateway may believe once `known` is committed."""
     return Ack(incarnation, header.stream, (header.lo, header.hi), on_wire(known.held | known.gone), on_wire(known.gone), window)
 
@@ -86,7 +85,7 @@ def answer(
         held={s: on_wire(k.held | k.gone) for s, k in sets.items()},
         gone={s: on_wire(k.gone) for s, k in sets.items() if k.gone},
         safe={s: on_wire(safe[s]) for s in asked if safe.get(s)},
-        window=WINDOW,
+        window=USUAL_WINDOW,
         wait_s=wait_s,
     )
 

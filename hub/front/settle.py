@@ -1,12 +1,12 @@
 """batch -> ready: each row's sensor, schema and time resolved by log order alone. Also sensor, station, schema, event, gone.
 
-A sample whose schema has not come stands in `waiting` and follows at the batch that brings it. What can never be read is a dead
-letter: it stands in `waiting` as well, its reason begins with DEAD. In this version a row's time is its wall clock's.
+A row whose schema or time has not come stands in `waiting` and follows at the batch that brings it. What can never be read is a
+dead letter: it stands in `waiting` as well, its reason begins with DEAD. Times: hub/front/times.py.
 """
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,19 @@ from hub.front.decoded import COLUMNS, Batch, Decoded, Unreadable, load_batches,
 from hub.front.ledger import lost_numbers
 from hub.front.log import MAX_SEQ, as_json, ranges
 from hub.front.places import Places, name, read_site
+from hub.front.times import (
+    MOST_NS,
+    TIMELESS,
+    UNCERTAIN,
+    Boots,
+    Previous,
+    Times,
+    Told,
+    anchor_of,
+    previous_of,
+    rows_of,
+    without_time,
+)
 from readings.batch import Block
 from readings.ranges import Ranges
 from readings.row import BadRow, Row, schema_of
@@ -41,6 +54,10 @@ BATCHES = 64
 ROWS = 8_000
 """One transaction settles at most so many batches, and no further batch after so many rows; the pace of the other followers."""
 LOCAL_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+TIMED = ("sample", "event")
+"""Rows whose time matters; the others are read when they come."""
+Entry = tuple[int, str | None, int]
+"""(batch, numbers or None for all, what to add to the boot clock [ms] or 0 where the rows tell their own time)."""
 _POISON = (DataError, IntegrityError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
 
@@ -172,6 +189,9 @@ class _Known:
         """(gateway, stream, row) -> (local id of the sensor, number of channels); None = has not come."""
         self.stations: dict[tuple[int, str], tuple[int, int]] = {}
         """(gateway, stream) -> (station, since when [Unix ms]), once its start row has come or is lost."""
+        self.times: dict[tuple[int, str], Told] = {}
+        self.timeless: dict[int, set[str]] = {}
+        """Boots of a gateway that rows wait for an anchor of."""
 
 
 class _Settling:
@@ -183,11 +203,13 @@ class _Settling:
         self._decoded = decoded
         self._known = known
         self._places = Places(connection, known.sensors)
+        self._times = Times(connection, database.sql, known.times)
         self._locks = " FOR UPDATE" if database.dialect == "postgresql" else ""
-        self._ready: list[tuple[int, str | None]] = []
+        self._ready: list[Entry] = []
         self._waits: list[tuple[Any, ...]] = []
         self._gone: dict[tuple[int, str], Ranges] = {}
         self._starts: dict[tuple[int, str], tuple[str | None, str | None]] = {}
+        self._before: dict[tuple[int, str], Previous | None] = {}
 
     def again(self, batch: Batch) -> None:
         """The dead letters of one batch: what can be read now becomes ready, what cannot stays dead."""
@@ -207,24 +229,39 @@ class _Settling:
             return
         if only is not None:
             blocks = parts(blocks, only)
-        released: list[tuple[int, str]] = []
+        released: list[Entry] = []
         back: list[int] = []
         blocks = self._without_bad_times(batch, taken, blocks, back)
         for block in blocks:
             if block.kind == "schema":
                 released += self._schemas(batch, block, back)
+            elif block.kind == "anchor":
+                released += self._anchors(batch, block)
         for block in blocks:
             if block.kind == "event":
-                self._events(batch, block, back)
+                back += self._events(batch, block)
             elif block.kind == "tombstone":
                 self._tombstones(batch, block)
         for block in blocks:
             if block.kind == "sample":
                 back += self._samples(batch, block)
-        rows = taken - Ranges.of(back)
-        if rows:
-            self._ready.append((batch.id, None if len(rows) == batch.n else as_json(rows.pairs)))
+        self._ready += self._entries(batch, blocks, taken - Ranges.of(back))
         self._ready += released
+        if only is None:
+            self._give_up(batch)
+
+    def _entries(self, batch: Batch, blocks: Sequence[Block], rows: Ranges) -> list[Entry]:
+        """Rows that are ready, as entries of the log: one for those that tell their own time, one for each boot that does not."""
+        entries: list[Entry] = []
+        for boot in dict.fromkeys(block.boot for block in blocks if block.kind in TIMED and block.clock != "synced"):
+            told = self._times.of(batch.gateway, boot)
+            mine = (
+                Ranges.of(n for block in blocks if block.kind in TIMED and block.boot == boot for n in without_time(block)) & rows
+            )
+            if mine and isinstance(told, int):
+                entries.append((batch.id, _numbers(batch, mine), told))
+                rows = rows - mine
+        return [(batch.id, _numbers(batch, rows), 0), *entries] if rows else entries
 
     def wait(self, batch: Batch, rows: Ranges, why: str, boot: str | None = None) -> None:
         """Rows that are not ready, and what they wait for."""
@@ -239,9 +276,9 @@ class _Settling:
         self._write_waits()
         if self._ready:
             last = cursor.last_ready(self._connection)
-            rows = [(last + i, batch, numbers) for i, (batch, numbers) in enumerate(self._ready, 1)]
+            rows = [(last + i, *entry) for i, entry in enumerate(self._ready, 1)]
             self._connection.exec_driver_sql(
-                self._sql("INSERT INTO ready (id, batch, rows, offset_ms) VALUES (?, ?, ?, 0)"), rows
+                self._sql("INSERT INTO ready (id, batch, rows, offset_ms) VALUES (?, ?, ?, ?)"), rows
             )
 
     def _write_waits(self) -> None:
@@ -256,9 +293,9 @@ class _Settling:
         bad = [
             seq
             for block in blocks
-            if min(block.wall_ms) < 0 or max(block.wall_ms) >= MAX_TIME_MS
-            for seq, wall in zip(block.seqs, block.wall_ms, strict=True)
-            if not 0 <= wall < MAX_TIME_MS
+            if min(block.wall_ms) < 0 or max(block.wall_ms) >= MAX_TIME_MS or block.clock != "synced"
+            for seq, wall, mono in zip(block.seqs, block.wall_ms, block.mono_ns, strict=True)
+            if not 0 <= wall < MAX_TIME_MS or (block.clock != "synced" and not 0 <= (mono or 0) < MOST_NS)
         ]
         if not bad:
             return list(blocks)
@@ -274,11 +311,29 @@ class _Settling:
         if why is not None:
             self.wait(batch, Ranges.of(block.seqs), why, block.boot)
             return block.seqs
-        if block.columns is not None:
+        bad: list[int] = []
+        if block.columns is None:
+            bad = [seq for seq, values in zip(block.seqs, block.values, strict=True) if not self._fits(batch, block, values)]
+            self.wait(batch, Ranges.of(bad), DEAD + "its values are no scaled integers of its channels")
+        return bad + self._without_time(batch, block, bad)
+
+    def _without_time(self, batch: Batch, block: Block, bad: Sequence[int] = ()) -> list[int]:
+        """The numbers, but for the bad ones, whose time is not known; they wait."""
+        late = without_time(block)
+        if not late:
             return []
-        bad = [seq for seq, values in zip(block.seqs, block.values, strict=True) if not self._fits(batch, block, values)]
-        self.wait(batch, Ranges.of(bad), DEAD + "its values are no scaled integers of its channels")
-        return bad
+        if name(block.boot) is None:
+            why = DEAD + "its boot has no proper name"
+        else:
+            told = self._times.of(batch.gateway, block.boot)
+            if isinstance(told, int):
+                return []
+            why = TIMELESS if told is None else UNCERTAIN
+        waits = Ranges.of(late) - Ranges.of(bad)
+        self.wait(batch, waits, why, block.boot)
+        if why == TIMELESS:
+            self._timeless(batch.gateway).add(block.boot)
+        return list(waits.numbers())
 
     def _why_not(self, batch: Batch, block: Block) -> str | None:
         """What the samples of a block wait for, or what they die of; None when they are ready."""
@@ -310,17 +365,17 @@ class _Settling:
 
     # ---- schemas
 
-    def _schemas(self, batch: Batch, block: Block, back: list[int]) -> list[tuple[int, str]]:
+    def _schemas(self, batch: Batch, block: Block, back: list[int]) -> list[Entry]:
         """Stores schema rows; returns what waited for them, as entries of `ready`."""
-        released: list[tuple[int, str]] = []
-        for seq, row in _rows(block):
+        released: list[Entry] = []
+        for seq, row in rows_of(block):
             try:
                 schema = _checked(schema_of(row))
             except BadRow as error:
                 self.wait(batch, Ranges.of([seq]), f"{DEAD}{error.why}")
                 back.append(seq)
                 continue
-            self._store_schema(batch, seq, schema, row.wall_ms)
+            self._store_schema(batch, seq, schema, self._time(batch, row))
             released += self._release(batch, seq)
         return released
 
@@ -341,52 +396,128 @@ class _Settling:
         if stands := self._stands(batch, time_ms):
             self._places.deploy(sensor, *stands)
 
-    def _release(self, batch: Batch, row: int) -> list[tuple[int, str]]:
+    def _release(self, batch: Batch, row: int) -> list[Entry]:
         """What waited for this schema row, or died because it was said to be gone, in log order."""
-        self._write_waits()
         where = (batch.gateway, batch.stream, _waits_for(row), _gone_schema(row))
-        found = "FROM waiting WHERE gateway = ? AND stream = ? AND why IN (?, ?)"
-        waits = self._connection.exec_driver_sql(self._sql(f"SELECT batch, rows {found} ORDER BY batch, rows"), where).all()
+        return self._released("gateway = ? AND stream = ? AND why IN (?, ?)", where)
+
+    def _released(self, which: str, where: tuple[Any, ...]) -> list[Entry]:
+        """These waiting rows, as entries of `ready`; those that now wait for something else stay behind."""
+        self._write_waits()
+        found = f"FROM waiting WHERE {which}"
+        ask = self._sql(f"SELECT batch, rows {found} ORDER BY batch, rows")
+        waits = self._connection.exec_driver_sql(ask, where).all()
         if not waits:
             return []
         self._connection.exec_driver_sql(self._sql(f"DELETE {found}"), where)
-        released: list[tuple[int, str]] = []
+        released: list[Entry] = []
+        ask = self._sql(f"SELECT {COLUMNS} FROM batch b WHERE b.id = ?")  # noqa: S608
         for batch_id, numbers in waits:
-            ask = self._sql(f"SELECT {COLUMNS} FROM batch b WHERE b.id = ?")  # noqa: S608
             earlier = load_batches(self._connection, ask, (batch_id,))[0]
             wanted = ranges(numbers)
             blocks = self._decoded.blocks(earlier)
-            if not isinstance(blocks, Unreadable):
-                back = [seq for block in parts(blocks, wanted) for seq in self._samples(earlier, block)]
-                wanted = wanted - Ranges.of(back)
-            if wanted:
-                released.append((batch_id, as_json(wanted.pairs)))
+            if isinstance(blocks, Unreadable):
+                continue
+            blocks, back = parts(blocks, wanted), []
+            for block in blocks:
+                back += self._events(earlier, block) if block.kind == "event" else self._samples(earlier, block)
+            released += self._entries(earlier, blocks, wanted - Ranges.of(back))
         return released
+
+    # ---- time
+
+    def _anchors(self, batch: Batch, block: Block) -> list[Entry]:
+        """The first anchor of a boot gives its rows their time; returns those that waited for it."""
+        released: list[Entry] = []
+        for _, row in rows_of(block):
+            offset = anchor_of(row)
+            if offset is None or name(row.boot) is None:
+                log.warning("settle: batch=%d gateway=%d an anchor that makes no sense", batch.id, batch.gateway)
+            elif self._times.set(batch.gateway, row.boot, offset):
+                self._timeless(batch.gateway).discard(row.boot)
+                where = (batch.gateway, row.boot, TIMELESS)
+                released += self._released("gateway = ? AND boot = ? AND why = ?", where)
+        return released
+
+    def _time(self, batch: Batch, row: Row) -> int:
+        """A row's time, or where it is not known when it came: for places, which want an order and no instant."""
+        told = self._times.row(batch.gateway, row)
+        return batch.received_ms if told is None else told
+
+    def _timeless(self, gateway: int) -> set[str]:
+        if gateway not in self._known.timeless:
+            ask = self._sql("SELECT DISTINCT boot FROM waiting WHERE gateway = ? AND why = ?")
+            self._known.timeless[gateway] = set(self._connection.exec_driver_sql(ask, (gateway, TIMELESS)).scalars())
+        return self._known.timeless[gateway]
+
+    def _give_up(self, batch: Batch) -> None:
+        """Boots of this gateway that ended without an anchor: with this batch all of them may be in the log."""
+        waiting_for = sorted(self._timeless(batch.gateway))
+        if not waiting_for:
+            return
+        self._write_waits()
+        boots = Boots(self._connection, self._sql, self._decoded, self._gone_of, self._before)
+        for boot in waiting_for:
+            ask = self._sql("SELECT min(stream) FROM waiting WHERE gateway = ? AND boot = ? AND why = ?")
+            stream = self._connection.exec_driver_sql(ask, (batch.gateway, boot, TIMELESS)).scalar()
+            ended = boots.ended(batch.gateway, boot, stream, batch.id) if stream else None
+            if ended is not None:
+                self._ended(batch.gateway, boot, *ended)
+
+    def _ended(self, gateway: int, boot: str, later: Row, before: Row | None) -> None:
+        """A boot lies between the last row known before it and the start after it: an interval, never a guessed instant."""
+        until = self._times.row(gateway, later)
+        if until is None:
+            told = self._times.of(gateway, later.boot)
+            if not isinstance(told, tuple):
+                return
+            until = told[1]
+        since = None if before is None else self._times.row(gateway, before)
+        self._times.set(gateway, boot, (since, until))
+        self._timeless(gateway).discard(boot)
+        change = self._sql("UPDATE waiting SET why = ? WHERE gateway = ? AND boot = ? AND why = ?")
+        self._connection.exec_driver_sql(change, (UNCERTAIN, gateway, boot, TIMELESS))
+        content = as_json({"event": "time_uncertain", "boot": boot, "from": since, "to": until})
+        statement = self._sql("INSERT INTO event (gateway, time_ms, kind, content) VALUES (?, ?, 'time_uncertain', ?)")
+        self._connection.exec_driver_sql(statement, (gateway, until, content))
 
     # ---- events and tombstones
 
-    def _events(self, batch: Batch, block: Block, back: list[int]) -> None:
-        for seq, row in _rows(block):
+    def _events(self, batch: Batch, block: Block) -> list[int]:
+        """Stores event rows; the numbers that are not ready."""
+        back = self._without_time(batch, block)
+        late = set(back)
+        for seq, row in rows_of(block):
             kind = name(row.values.get("event")) if isinstance(row.values, dict) else None
+            if kind == "start" and seq == 1:
+                self._succeeds(batch, row)
+            if seq in late:
+                continue
             if kind is None:
                 self.wait(batch, Ranges.of([seq]), DEAD + "an event without a name")
                 back.append(seq)
                 continue
+            time_ms = self._time(batch, row)
             local = row.sensor if row.sensor and LOCAL_ID.fullmatch(row.sensor) else None
             sensor = self._places.sensor(batch.gateway, local) if local else None
             statement = "INSERT INTO event (gateway, sensor, time_ms, kind, content) VALUES (?, ?, ?, ?, ?)"
-            values = (batch.gateway, sensor, row.wall_ms, kind, as_json(row.values))
+            values = (batch.gateway, sensor, time_ms, kind, as_json(row.values))
             self._connection.exec_driver_sql(self._sql(statement), values)
             if kind == "start" and seq == 1:
-                self._start(batch, row)
+                self._start(batch, row, time_ms)
+        return back
 
-    def _start(self, batch: Batch, row: Row) -> None:
-        """The first row of a stream: where the gateway stands, its card, the stream before."""
+    def _succeeds(self, batch: Batch, row: Row) -> None:
+        """The first row of a stream: its card, the stream before."""
         previous = row.values.get("previous")
         self._starts[batch.gateway, batch.stream] = (name(row.values.get("card")), as_json(previous) if previous else None)
-        station = self._places.station(batch.gateway, read_site(row.values.get("site")), row.wall_ms)
-        self._known.stations[batch.gateway, batch.stream] = (station, row.wall_ms)
-        self._deploy_all(batch, station, row.wall_ms)
+        self._before[batch.gateway, batch.stream] = previous_of(row)
+
+    def _start(self, batch: Batch, row: Row, time_ms: int) -> None:
+        """Where the gateway stands from this time on."""
+        station = self._places.station(batch.gateway, read_site(row.values.get("site")), time_ms)
+        self._known.stations[batch.gateway, batch.stream] = (station, time_ms)
+        self._deploy_all(batch, station, time_ms)
 
     def _deploy_all(self, batch: Batch, station: int, from_ms: int) -> None:
         """The sensors whose schema rows came before the stream's start row was known."""
@@ -399,9 +530,10 @@ class _Settling:
         key = (batch.gateway, batch.stream)
         if key not in self._known.stations:
             start = self._start_row(batch)
-            if start is not None:
+            since = None if start is None else self._times.row(batch.gateway, start)
+            if start is not None and since is not None:
                 station = self._places.station(batch.gateway, read_site(start.values.get("site")))
-                self._known.stations[key] = (station, start.wall_ms)
+                self._known.stations[key] = (station, since)
             elif 1 in self._gone_of(*key):
                 self._known.stations[key] = (self._places.station_without_site(batch.gateway), time_ms)
         return self._known.stations.get(key)
@@ -414,14 +546,14 @@ class _Settling:
             if isinstance(blocks, Unreadable):
                 continue
             first = next((b for b in blocks if b.kind == "event" and b.seqs[0] == 1), None)
-            for _, row in _rows(part(first, Ranges.span(1, 1))) if first else ():
+            for _, row in rows_of(part(first, Ranges.span(1, 1))) if first else ():
                 if isinstance(row.values, dict) and row.values.get("event") == "start":
                     return row
         return None
 
     def _tombstones(self, batch: Batch, block: Block) -> None:
         """Numbers declared lost go to `gone`; samples that wait for a schema row among them die."""
-        for _, row in _rows(block):
+        for _, row in rows_of(block):
             told = lost_numbers(row)
             if told is None or not _is_set(told[1]) or not re.fullmatch(r"[0-7][0-9a-f]{15}", told[0]):
                 log.warning("settle: batch=%d gateway=%d a tombstone that makes no sense", batch.id, batch.gateway)
@@ -431,7 +563,7 @@ class _Settling:
             self._gone[key] = self._gone_of(*key) | lost
             self._bury_waiting(key, lost)
             if 1 in lost and key not in self._known.stations:
-                self._deploy_all(batch._replace(stream=stream), self._places.station_without_site(key[0]), row.wall_ms)
+                self._deploy_all(batch._replace(stream=stream), self._places.station_without_site(key[0]), self._time(batch, row))
 
     def _bury_waiting(self, key: tuple[int, str], lost: Ranges) -> None:
         self._write_waits()
@@ -461,6 +593,10 @@ class _Settling:
         change = self._sql("UPDATE held SET gone = ?, card = ?, previous = ? WHERE no = ?")
         row = (as_json(gone.pairs), found.card or card, found.previous or previous, found.no)
         self._connection.exec_driver_sql(change, row)
+
+
+def _numbers(batch: Batch, rows: Ranges) -> str | None:
+    return None if len(rows) == batch.n else as_json(rows.pairs)
 
 
 _WAITS = "schema "
@@ -493,14 +629,6 @@ def _checked(schema: Schema) -> Schema:
     if any(abs(c.exponent) > MAX_EXPONENT or not 0 <= c.period_s <= 1 << 31 - 1 for c in schema.channels):
         raise BadRow("a schema with an exponent or a period out of bounds")
     return schema
-
-
-def _rows(block: Block | None) -> Iterable[tuple[int, Row]]:
-    """(number, row) of a block that is no plain samples."""
-    if block is None:
-        return
-    for seq, mono, wall, values in zip(block.seqs, block.mono_ns, block.wall_ms, block.values, strict=True):
-        yield seq, Row(block.kind, block.sensor, block.schema, block.boot, mono, wall, block.clock, values, None)
 
 
 def _is_scaled(values: Any, channels: int) -> bool:
