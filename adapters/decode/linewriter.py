@@ -8,7 +8,7 @@ from adapters.decode.columns import MONTHS, Place, Titles, Units, printable, spl
 from adapters.decode.lines import pattern
 from adapters.decode.reading import Scale, plan_of
 from adapters.decode.tails import SEALS
-from adapters.profile import Field, LinesWire, Message, Profile
+from adapters.profile import Field, LinesWire, Message, Profile, State, Status
 from readings.errors import Drop
 from readings.units import spelled
 
@@ -44,8 +44,9 @@ class _Line:
         assert isinstance(part.wire, LinesWire)  # noqa: S101  # the caller chose by grammar
         self._wire: LinesWire = part.wire
         self._fields, self._plan = part.fields, plan_of(profile, message)
-        self._header = split(self._wire.titles, self._wire.split) if self._wire.columns == "header" else []
+        self._header = _header(part.wire, part.fields)
         self._titles: Titles | None = titles_of(self._header) if self._header else None
+        self._fixed = {**_beginning(part.wire), **_usual(part), **part.wire.fixed}
 
     def key(self, values: Values) -> str:
         """What stands in the `join` column, where a time that was given stands there."""
@@ -63,7 +64,7 @@ class _Line:
     def write(self, values: Values, key: str) -> bytes:
         cells: dict[int, str] = {}
         named: dict[str, list[str]] = {}
-        for place, fixed in self._wire.fixed.items():
+        for place, fixed in self._fixed.items():
             if place.isdecimal():
                 cells[int(place)] = fixed
             else:
@@ -120,7 +121,7 @@ class _Line:
     def _sealed(self, content: str) -> bytes:
         wire = self._wire
         start, end, inner = wire.start.encode("latin-1"), wire.end.encode("latin-1"), content.encode()
-        header = start + wire.titles.encode() + end if self._header else b""
+        header = start + (wire.titles or wire.split.join(self._header)).encode() + end if self._header else b""
         if wire.check is None or (wire.check.only and not any(re.match(pattern(one), inner) for one in wire.check.only)):
             return header + start + inner + end
         mark = wire.check.mark.encode("latin-1")
@@ -166,6 +167,27 @@ class _Line:
             if self._titles is not None and at is not None:
                 return self._titles.units[at]
         return ""
+
+
+def _header(wire: LinesWire, fields: Mapping[str, Field]) -> list[str]:
+    """The instrument's titles; where its profile does not say them, those of its fields."""
+    if wire.columns != "header" or wire.titles:
+        return split(wire.titles, wire.split) if wire.columns == "header" else []
+    named = {str(field.at[0] if isinstance(field.at, tuple) else field.at): field.unit for field in fields.values()}
+    return [wire.header, *(f"{title}({unit})" if unit else title for title, unit in named.items() if title != wire.header)]
+
+
+def _beginning(wire: LinesWire) -> dict[str, str]:
+    """The first columns of a line that begins as its kind does; 0 for what may be anything."""
+    begins = wire.begins[0].replace("?", "0") if wire.begins and wire.split else ""
+    return {str(at): text for at, text in enumerate(split(begins, wire.split)) if text}
+
+
+def _usual(part: Profile | Message) -> dict[str, str]:
+    """Where a state or a status is told by what is not usual: the usual word."""
+    tests: list[State | Status] = [one for several in part.states.values() for one in several]
+    tests += part.status.values()
+    return {str(one.at): str(one.differs[0]) for one in tests if one.differs}
 
 
 def _position(at: Place) -> int:
