@@ -213,7 +213,9 @@ class Ledger:
         self.window = answer.window
         self._backlog_s = now_s + answer.wait_s
         # A new incarnation also has to be asked about streams that were left out because an earlier one had them safe.
+        # And the answer to a hello of before this start's first commit says nothing of its stream.
         again = changed and (not first_page or any(s not in self._listing for s in self._others()))
+        again = again or (self.stream is not None and self.stream not in asked)
         self._page = 0 if again else self._page + PAGE
         more = again or self._page < len(self._listing)
         self._hello_s = float("-inf") if more else now_s + HELLO_EVERY_S

@@ -135,7 +135,21 @@ def holes_in_a_long_stream(world: World) -> None:
     hold(max(world.sent.values()) == 1, "I7 rows go again and again over a good link")
 
 
+def a_full_card_takes_rows_while_its_hello_is_on_its_way(world: World) -> None:
+    """The hello of a card that refuses commits names no stream; its answer must not put off the hello that does."""
+    world.gateway.disk_full = True
+    world.flush()
+    world.link()
+    world.pump()
+    world.gateway.disk_full = False
+    world.flush()
+    world.exchange()
+    hold(world.gateway.ledger.pending() == 0, "I8 rows are still pending")
+    world.judge()
+
+
 SCHEDULES = (
+    a_full_card_takes_rows_while_its_hello_is_on_its_way,
     the_hubs_clock_runs_ahead,
     the_oldest_backup_comes_back,
     an_ack_comes_after_the_restore,
