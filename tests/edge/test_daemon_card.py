@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,10 +15,23 @@ from edge.control import ask
 from readings.messages import Answer, Hello, Window, hello_topic, read_hello
 from readings.ranges import Ranges
 from readings.row import Row
-from tests.edge.test_daemon import Hub1, Plug, config, enrol, on_card, pairs, plantower, running, sensor
+from tests.edge.test_daemon import (
+    Hub1,
+    Plug,
+    config,
+    counted,
+    enrol,
+    fill,
+    on_card,
+    pairs,
+    plantower,
+    running,
+    sensor,
+    small_disk,
+)
 from tests.servers import Mosquitto, wait_until
 
-__all__ = ["plantower"]
+__all__ = ["plantower", "small_disk"]
 
 pytestmark = pytest.mark.server
 
@@ -175,3 +189,36 @@ def test_status_counts_what_i6_needs(gateway: tuple[Config, Credential], hub: Hu
     assert list(outbox) == ["rows", "bytes", "pending", "produced", "tombstoned", "damaged", "dropped"]
     assert outbox["produced"] == outbox["rows"] > 0
     assert msgspec.json.encode(outbox)
+
+
+@pytest.mark.parametrize(("when_full", "goes_on"), [("drop_oldest", True), ("stop", False)])
+def test_a_full_disk_costs_the_oldest_rows_or_stops_as_configured(
+    tmp_path: Path, plantower: Plug, small_disk: Path, monkeypatch: pytest.MonkeyPatch, when_full: Any, goes_on: bool
+) -> None:
+    """Without a hub's answer rows leave after 10 minutes; here after none."""
+    monkeypatch.setattr("edge.eviction.LONELY_S", 0.0)
+    device = plantower("tty")
+    settings = config(tmp_path, sensor("pm", "plantower.pms5003", f"serial:{tmp_path}/tty", 0.05))
+    settings = replace(settings, store=Store(small_disk / "outbox.db", 2 << 30, when_full))
+    with running(settings) as daemon:
+        wait_until(lambda: daemon.status()["outbox"]["rows"] > 60, "rows", 20)
+        fill(small_disk)
+        if not goes_on:
+            wait_until(lambda: daemon.status()["disk"] == "refused", "the refusal", 20)
+            (small_disk / "hog").unlink()
+        else:
+            wait_until(lambda: daemon.status()["outbox"]["tombstoned"] > 0, "rows to leave", 30)
+            wait_until(lambda: daemon.status()["disk"] != "refused", "commits", 10)
+        outbox = daemon.status()["outbox"]
+        assert outbox["dropped"] == 0
+        assert (outbox["tombstoned"] > 0) == goes_on
+    rows = on_card(small_disk)
+    named = {
+        (row.values["stream"], seq)
+        for _, _, row in rows
+        if row.kind == "tombstone"
+        for seq in Ranges(row.values["ranges"]).numbers()
+    }
+    assert len({stream for stream, _, _ in rows}) == 1
+    assert {seq for _, seq, _ in rows} | {seq for _, seq in named} == set(range(1, max(seq for _, seq, _ in rows) + 1))
+    assert counted(small_disk, "pm")[-1] == device.served[-1]
