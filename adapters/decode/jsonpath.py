@@ -71,7 +71,8 @@ class _Layout:
         self._rows = _Rows(wire) if wire.rows else None
         self._more = _more_of(wire.more) if wire.more else None
         mine = [part.fields.get(name) for name in self.plan.names]
-        self._numbers = [_reader(field, wire) if field else _nothing for field in mine]
+        self._keys = [_flat(field) if field else None for field in mine]
+        self._read = [(at, _reader(field, wire)) for at, field in enumerate(mine) if field and self._keys[at] is None]
         self._chosen = any(field.when for field in mine if field)
         self._needed = [(at, name) for at, (name, field) in enumerate(zip(self.plan.names, mine, strict=True)) if _needs(field)]
         self._words = [(name, _word_reader(name, field)) for name, field in part.fields.items() if field.type in ("text", "time")]
@@ -99,7 +100,10 @@ class _Layout:
     def _row(self, row: Any, top: Any, notes: Sequence[str]) -> Result:
         if not isinstance(row, dict):
             return Fault("schema_mismatch", f"a row is a {type(row).__name__}, not an object")
-        found = [read(row, top) for read in self._numbers]
+        get = row.get
+        found = [get(key, ABSENT) for key in self._keys]  # no JSON key is None
+        for at, read in self._read:
+            found[at] = read(row, top)
         words = [(name, *read(row, top)) for name, read in self._words]
         if all(value is ABSENT for value in found) and (self._chosen or all(note is None for _, _, note in words)):
             return Fault("schema_mismatch", "none of this profile's keys is there")
@@ -107,9 +111,9 @@ class _Layout:
         for name in self._needed_words:
             if name not in texts:
                 return Fault("schema_mismatch", f"no readable {name}")
-        said = [note for _, _, note in words if note]
         marks = [(name, least) for name, least, holds in self._status if holds(row, top)]
-        return self._judged(found, texts, [*notes, *said, *(name for name, _ in marks)], [least for _, least in marks])
+        said = [*notes, *(note for _, _, note in words if note), *(name for name, _ in marks)]
+        return self._judged(found, texts, said, [least for _, least in marks])
 
     def _judged(self, found: Sequence[Any], texts: Mapping[str, str], notes: list[str], least: Sequence[Sequence[int]]) -> Result:
         numbers: list[Number] = []
@@ -165,6 +169,14 @@ def paths_in(field: Field) -> tuple[str, ...]:
 
 def _finder(*paths: str) -> Find:
     return finder([path_of(path) for path in paths])
+
+
+def _flat(field: Field) -> str | None:
+    """The key of a number that stands in the row itself, as it is: most do."""
+    paths = [path_of(path) for path in paths_in(field)]
+    plain = field.part is None and field.unit_at is None and field.scale_at is None and not field.when
+    step = paths[0].steps[0] if len(paths) == 1 and len(paths[0].steps) == 1 and not paths[0].whole else None
+    return step if plain and isinstance(step, str) else None
 
 
 def _reader(field: Field, wire: JsonWire) -> Find:
@@ -252,7 +264,10 @@ def _text(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text[: 4 * MAX_TEXT]).strip()[:MAX_TEXT]
+    text = text[: 4 * MAX_TEXT]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text.strip()[:MAX_TEXT]
 
 
 class _Rows(Struct, frozen=True):
