@@ -135,7 +135,7 @@ def test_on_a_full_card_the_daemon_samples_says_so_and_recovers_alone(net: Netwo
     try:
         sensors = devices(tmp_path)
         net.simulate(sensors)
-        gateway = net.add("lagos-04", sensors, store={"path": str(card / "outbox.db")})
+        gateway = net.add("lagos-04", sensors, store={"path": str(card / "outbox.db"), "when_full": "stop"})
         gateway.store = card / "outbox.db"
         wait_until(lambda: len(net.front("lagos-04")) > 5, "first rows in the front")
         fill(card / "ballast")
