@@ -520,6 +520,8 @@ class Outbox(Reader):
         meta = dict(db.execute("SELECT key, value FROM meta"))
         if not meta.get("card"):
             raise Damaged("it names no card", what=str(self.path))
+        if not all(isinstance(text, str) for pair in meta.items() for text in pair):  # seen after a torn write
+            raise Damaged("its settings are ruined", what=str(self.path))
         if meta.get("format") != FORMAT:
             raise Stop(
                 f"it has format {meta.get('format')}, this version writes {FORMAT}",
