@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hub.database.engine import Database
 
 LATER = {
-    "import": "history from elsewhere",
     "user": "people who may log in",
 }
 
@@ -168,6 +167,25 @@ def token(role: str, life: str, name: str) -> None:
     except ValueError as error:
         raise Usage(str(error), what="--for") from error
     click.echo(Tokens.open(load().data_dir).sign(Caller(name, Role(role)), life_s=life_s))
+
+
+@program.command("import")
+@click.argument("kind")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--gateway", "owner", help="Whose rows these are, where the hub does not know any of their streams.")
+def import_file(kind: str, file: Path, owner: str | None) -> None:
+    """Bring in a FILE of a KIND: outbox (the outbox.db of a pulled card, or its raw export)."""
+    if kind != "outbox":
+        raise Usage("not in this version", what=f"import: {kind}", hint="there is: harmattan-hub import outbox FILE")
+    from hub.ingestion.outbox import import_outbox
+
+    def show(rows: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{file.name}: {rows} rows\x1b[K", nl=False, err=True)
+
+    with _database() as (_, database):
+        owner, done = import_outbox(database, file, owner, show)
+    click.echo(f"{owner}: {done.stored} rows stored, {done.known} were here before, {done.damaged} damaged")
 
 
 @program.group()

@@ -97,7 +97,7 @@ def test_the_broker_folder_is_written_twice_and_the_viewer_told_once(tmp_path: P
     )
 
 
-@pytest.mark.parametrize("words", [["import", "csv", "x"], ["user", "add", "ada"], ["user", "list"]])
+@pytest.mark.parametrize("words", [["user", "add", "ada"], ["user", "list"]])
 def test_a_command_of_a_later_version_says_so(tmp_path: Path, words: list[str]) -> None:
     assert f"{words[0]}: not in this version" in said(hub(tmp_path, *words), 2)
     shown = hub(tmp_path, words[0], "--help")
