@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.catalogue import Catalogue
-from adapters.decode import Fault, Reading, Result, decoder, encoder, linewriter, plan_of
+from adapters.decode import Fault, Reading, Result, StreamDecoder, decoder, encoder, linewriter, plan_of
 from adapters.decode.lines import LinesDecoder
 from adapters.decode.tails import SEALS, vaisala_crc3
 from adapters.document import Mistakes
@@ -37,8 +37,12 @@ RMC = nmea("GPRMC,184353.07,A,1929.045,S,02410.506,E,010.0,054.7,191125,,,A")
 BLOCKS = b"\x02ST843 K\x0352"
 
 
+_READERS: dict[str, StreamDecoder] = {}
+
+
 def heard(profile: Profile, *pieces: bytes) -> list[Result]:
-    reader = decoder(profile)
+    """Of one reader for each profile: preparing one costs more than all its lines here."""
+    reader = _READERS.get(profile.sha256) or _READERS.setdefault(profile.sha256, decoder(profile))
     return [result for piece in pieces for result in reader.feed(piece)] + reader.finish()
 
 
