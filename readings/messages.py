@@ -30,6 +30,9 @@ class Window(Struct, frozen=True):
     bytes: int
 
 
+USUAL_WINDOW = Window(2, 32768)
+
+
 class Hello(Struct, frozen=True, omit_defaults=True):
     """A gateway names its card and the streams whose rows it still has. `stream` is None while the card refuses commits.
 
@@ -69,15 +72,18 @@ class Answer(Struct, frozen=True, tag="answer", tag_field="type"):
     wait_s: int
 
 
-class Ack(Struct, frozen=True, tag="ack", tag_field="type"):
-    """A message's numbers are committed. `got` = its [lo, hi]; `held`, `gone` = the stream's committed sets."""
+class Ack(Struct, frozen=True, omit_defaults=True, tag="ack", tag_field="type"):
+    """A message's numbers are committed. `got` = its [lo, hi]; `held`, `gone` = the stream's committed sets.
+
+    Without `gone`: none; without `window`: the usual one. One goes with each message, and there each byte counts.
+    """
 
     incarnation: str
     stream: str
     got: tuple[int, int]
     held: Pairs
-    gone: Pairs
-    window: Window
+    gone: Pairs = []
+    window: Window = USUAL_WINDOW
 
 
 Down = Answer | Ack

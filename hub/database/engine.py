@@ -130,7 +130,7 @@ class Database:
             found = cursor.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchone()
             return str(found[0]) if found else "none"
         parts = cursor.execute(_INCARNATION).fetchone()
-        return sha256(repr(tuple(str(part) for part in parts)).encode()).hexdigest()[:16]
+        return sha256(repr(tuple(str(part) for part in parts)).encode()).hexdigest()[:8]
 
     def take(self) -> None:
         """A bridge takes the database: SQLite gets a new incarnation, since its file may be an older copy. A change is logged."""
@@ -140,7 +140,7 @@ class Database:
                 return
             cursor.execute("SELECT value FROM meta WHERE key = 'incarnation'")
             before = next(iter(cursor.fetchone() or ()), None)
-            now = secrets.token_hex(8) if self.dialect == "sqlite" else self.incarnation(cursor)
+            now = secrets.token_hex(4) if self.dialect == "sqlite" else self.incarnation(cursor)
             if now != before:
                 cursor.execute(self.sql(keep), (now,))
         if now != before:

@@ -5,6 +5,7 @@ import queue
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 from adapters.transport.mqtt import Client
@@ -28,14 +29,23 @@ class Key(NamedTuple):
 
 
 class Station:
-    """One gateway. `make` fills its card, `start` brings it online."""
+    """One gateway. `make` fills its card, `start` brings it online; `watch` sees what it publishes."""
 
-    def __init__(self, folder: Path, key: Key, url: str, *, keepalive_s: int = 30) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: Key,
+        url: str,
+        *,
+        keepalive_s: int = 30,
+        watch: Callable[[str, bytes], None] = lambda topic, payload: None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.key, self.url, self._keepalive_s = key, url, keepalive_s
+        self.key, self.url, self._keepalive_s, self._watch = key, url, keepalive_s, watch
         self.outbox = Outbox.open(folder / "outbox.db", quota_bytes=2 << 30)
         self.outbox.begin("0.1.0", {"name": key.gateway}, self._moment(0), [PM])
         self.made = 0
+        self._chance, self._levels = Random(key.gateway), [100 * i for i in range(8)]
         self.started = False
         self._next_s = 0.0
         self.uplink = Uplink(
@@ -56,8 +66,8 @@ class Station:
         """So many samples, as if one came every so often."""
         for _ in range(samples):
             self.made += 1
-            values = tuple((self.made * 7 + i * 31) % (90 + 40 * i) for i in range(8))
-            self.outbox.put(Sample("pm", self._moment(self.made * every_s), values, (1,) * 8))
+            self._levels = [max(0, level + self._chance.randrange(-9, 10)) for level in self._levels]
+            self.outbox.put(Sample("pm", self._moment(self.made * every_s), tuple(self._levels), (1,) * 8))
             if self.made % a_commit == 0:
                 self._commit()
         self._commit()
@@ -101,10 +111,17 @@ class Station:
         return Moment(BOOT, (1000 + second) * 1_000_000_000, START_MS + second * 1000, "synced")
 
     def _dial(self) -> Dial:
-        key, keepalive_s = self.key, self._keepalive_s
+        key, keepalive_s, watch = self.key, self._keepalive_s, self._watch
+
+        class Watched(Client):
+            def publish(
+                self, topic: str, payload: bytes, qos: int = 0, *, retain: bool = False, expiry_s: int | None = None
+            ) -> int | None:
+                watch(topic, payload)
+                return super().publish(topic, payload, qos, retain=retain, expiry_s=expiry_s)
 
         def dial(url: str, ears: Ears) -> Line:
-            return Client(
+            return Watched(
                 url, client_id=key.gateway, username=key.gateway, password=key.password, keepalive_s=keepalive_s,
                 will=(hello_topic(key.gateway), BYE), on_connected=ears.connected, on_disconnected=ears.disconnected,
                 on_message=ears.message, on_published=ears.published,

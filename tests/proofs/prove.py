@@ -6,6 +6,7 @@
 
 import argparse
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -227,6 +228,7 @@ def main() -> int:
     parser.add_argument("--found", type=Path, help="file of what was found so far")
     parser.add_argument("--minutes", type=float, default=MINUTES)
     chosen = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # broken disks by the thousand
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     kept = Path.home() / ".cache" / "harmattan" / "ledger" / f"{commit or 'unknown'}.ndjson"
     results = Results(chosen.found or kept)
