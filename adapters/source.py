@@ -336,7 +336,7 @@ class Pushed:
         if chunk is None:
             silent_s = time.monotonic() - self._last_s
             if silent_s < self._overdue_s:
-                raise NothingNew("nothing was posted since", what=self._where)
+                raise NothingNew("nothing new was posted", what=self._where)
             hint = f"does the device post to port {self._door.port} of this machine, under the path of `at:`?"
             raise Overdue(f"nothing was posted for {silent_s:.0f} s", what=self._where, hint=hint)
         self._last_s = time.monotonic()

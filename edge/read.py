@@ -44,7 +44,7 @@ def read(profile: Profile, address: Address, *, every_s: float = 60.0) -> Live:
     try:
         answer = _answer(sensor, profile.link.reply_timeout_s)
     except Trouble as trouble:
-        state = getattr(trouble, "state", "error") or "warming_up"
+        state = getattr(trouble, "state", "error") or "no_answer"
         return Live(profile.id, address.text, state, why=trouble.why, hint=trouble.hint)
     finally:
         sensor.close()

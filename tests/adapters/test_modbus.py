@@ -219,3 +219,34 @@ def test_nobody_there_is_refused_and_comes_back(sdm230: Profile) -> None:
     with socket.create_server(("127.0.0.1", port)), pytest.raises(Retry):
         sensor.sample(0.2)
     sensor.close()
+
+
+def test_a_device_behind_a_bridge_is_started_by_its_command(catalogue: Catalogue) -> None:
+    scd30 = catalogue.get("sensirion.scd30")
+    image = encoder(scd30)({"co2": 512.0, "temperature": 21.5, "relative_humidity": 40.0})
+    asked: list[int] = []
+
+    def say(transaction: int, unit: int, function: int, address: int, count: int) -> bytes | None:
+        asked.append(function)
+        if function == 6:
+            return framed(transaction, unit, bytes([6, 0, 0x36, 0, 0]))
+        words = b"".join(image[register(function, at)].to_bytes(2, "big") for at in range(address, address + count))
+        return framed(transaction, unit, bytes([function, len(words)]) + words)
+
+    with metered(say) as meter:
+        sensor = sensor_at(meter.port, scd30, 97)
+        for _ in range(2):
+            assert sensor.sample(3).values[0] == 5120
+        sensor.close()
+    assert asked == [6, 3, 3]
+
+
+@pytest.mark.parametrize(("answer", "trouble"), [(b"\x86\x02", Refused), (None, Unanswered)])
+def test_a_command_that_is_refused_or_not_answered_is_told(
+    catalogue: Catalogue, answer: bytes | None, trouble: type[Retry]
+) -> None:
+    with metered(lambda transaction, unit, *_: None if answer is None else framed(transaction, unit, answer)) as meter:
+        sensor = sensor_at(meter.port, catalogue.get("sensirion.scd30"), 97)
+        with pytest.raises(trouble, match="command"):
+            sensor.sample(1)
+        sensor.close()

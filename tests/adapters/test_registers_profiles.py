@@ -1,6 +1,7 @@
 """Every shipped profile of grammar registers: what it says it understands; damaged frames never give a value."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from adapters.catalogue import Catalogue
 from adapters.decode import Fault
 from adapters.decode.modbus import Answers, Block, Request, expected_of, framed, register
-from adapters.decode.registers import RegisterDecoder, encoder
-from adapters.profile import Profile, RegisterWire
+from adapters.decode.registers import RegisterDecoder, encoder, requests_of
+from adapters.profile import SIZES, Field, Profile, RegisterWire
+from readings.parameters import PARAMETERS
 
 CATALOGUE = Catalogue.load()
 PROFILES = [p for p in map(CATALOGUE.get, CATALOGUE.ids()) if isinstance(p.wire, RegisterWire)]
@@ -96,6 +98,25 @@ def test_what_stands_open_is_bounded(parts: list[bytes]) -> None:
         answers.feed(part)
     assert len(answers._open) <= 512
     answers.finish()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from(["u16", "s32", "u64"])), min_size=1, max_size=24),
+    st.integers(4, 125),
+    st.integers(0, 20),
+)
+def test_requests_hold_every_value_whole_and_no_register_twice(rows: list[tuple[int, str]], most: int, gap: int) -> None:
+    names = [name for name, parameter in PARAMETERS.items() if parameter.unit == "ug/m3"][: len(rows)]
+    fields = {name: Field(at, type=kind, unit="ug/m3") for name, (at, kind) in zip(names, rows, strict=False)}  # type: ignore[arg-type]
+    wire = RegisterWire(max_words=most, gap=gap)
+    profile = Profile(id="a.b", models=("B",), source=("a",), wire=wire, fields=fields)
+    requests = requests_of(profile)
+    spans = [range(request.address, request.address + request.count) for request in requests]
+    for field in fields.values():
+        assert isinstance(field.at, int)
+        assert sum(field.at in span and field.at + SIZES[field.type or "u16"] // 2 - 1 in span for span in spans) == 1
+    ends = sorted((span.start, span.stop) for span in spans)
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(ends)), "no register is asked for twice"
 
 
 def test_two_frames_at_once_are_two_frames() -> None:
