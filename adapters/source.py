@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LISTEN_S = 0.5
 MAX_HEARD = 4096
+REPORTS = ("device_error", "api_error")
 KEPT_FRAMES = 10_000
 """Frames that a mean may be made of; 2 h of a sensor that sends every 0.8 s."""
 LINE_HINT = "is it the device that its profile says, with these line settings?"
@@ -82,7 +83,7 @@ def _trouble(fault: Fault | None, raw: bytes, what: str) -> Trouble:
     """What a poll without a good answer has seen."""
     if fault is not None and fault.code in _WAITS:
         return _WAITS[fault.code](fault.code.replace("_", " "), what=what)
-    if fault is not None and fault.code.startswith(("device_error", "api_error")):
+    if fault is not None and fault.code.startswith(REPORTS):
         return DeviceError(f"it reports {fault.code}", what=what, hint="look the code up in its manual; switch it off and on")
     if fault is not None and fault.code in BEHIND_THE_BRIDGE:
         return Unanswered(f"the bridge reaches no device ({fault.code})", what=what, hint="is the unit number right, and it on?")
@@ -167,7 +168,7 @@ class Asked:
             if good:
                 return Heard(good[:1], chunk.arrived_ns, bytes(raw))
             fault = last or fault
-            if last is not None and last.code in _WAITS:
+            if last is not None and last.code.startswith(tuple(_WAITS) + REPORTS):
                 break
         _, cut = _sort(self._decoder.finish(), counted)
         _count_skipped(self._decoder.skipped - skipped, counted)

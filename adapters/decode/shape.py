@@ -120,7 +120,8 @@ def _state(name: str, state: State, wire: FrameWire) -> Callable[[bytes], Fault 
     """frame -> the fault that this state is, while it holds."""
     at = _at(state)
     if state.bytes:
-        wanted, fault = bytes(state.bytes), Fault(name)
+        wanted = bytes(state.bytes)
+        fault = Fault(f"{state.code}:0x{wanted.hex().upper()}" if name == "error" else name)
         return lambda frame: fault if frame[at : at + len(wanted)] == wanted else None
     number = _word(at, state.type, wire)
     says = number if state.says is None else _word(_whole_number(state.says), state.type, wire)

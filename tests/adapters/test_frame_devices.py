@@ -74,12 +74,13 @@ def test_no_single_flipped_bit_gives_another_value(profile: Profile) -> None:
     assert isinstance(wire, FrameWire)
     assert wire.check is not None
     frame = encoder(profile)(_middle(profile))
-    (right,) = decoder(profile).feed(frame)
+    heard = decoder(profile)
+    (right,) = heard.feed(frame)
     assert isinstance(right, Reading)
     for bit in range(len(frame) * 8):
         flipped = bytearray(frame)
         flipped[bit // 8] ^= 1 << bit % 8
-        heard = decoder(profile)
+        heard.reset()
         for result in [*heard.feed(bytes(flipped)), *heard.finish()]:
             assert not isinstance(result, Reading) or result.numbers == right.numbers
 
@@ -108,11 +109,14 @@ def test_frames_are_found_however_the_bytes_arrive(profile: Profile) -> None:
 @pytest.mark.parametrize("profile", [p for p in PROFILES if p.wire.start], ids=named)  # type: ignore[union-attr]  # frames
 def test_a_lost_byte_costs_one_frame_and_a_stray_one_none(profile: Profile) -> None:
     frame = encoder(profile)(_middle(profile))
+    heard = decoder(profile)
     for at in range(len(frame)):
-        readings = [r for r in decoder(profile).feed(frame[:at] + frame[at + 1 :] + frame * 2) if isinstance(r, Reading)]
+        heard.reset()
+        readings = [r for r in heard.feed(frame[:at] + frame[at + 1 :] + frame * 2) if isinstance(r, Reading)]
         assert len(readings) >= 2
     for stray in (0x00, 0x42, frame[0], 0xFF):
-        readings = [r for r in decoder(profile).feed(frame + bytes((stray,)) + frame * 2) if isinstance(r, Reading)]
+        heard.reset()
+        readings = [r for r in heard.feed(frame + bytes((stray,)) + frame * 2) if isinstance(r, Reading)]
         assert len(readings) == 3
 
 
