@@ -402,6 +402,8 @@ class Ledger:
         return told & Ranges.span(1, end)
 
     def _heard(self, took_s: float) -> None:
+        """A process that was frozen for a day has not seen a round trip of a day: its messages would wait a week to go again."""
+        took_s = min(took_s, self._retry_max_s)
         self.rtt_s = took_s if self.rtt_s == 0 else 0.8 * self.rtt_s + 0.2 * took_s
 
 

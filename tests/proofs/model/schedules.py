@@ -148,7 +148,25 @@ def a_full_card_takes_rows_while_its_hello_is_on_its_way(world: World) -> None:
     world.judge()
 
 
+def a_gateway_sleeps_while_its_hello_is_answered(world: World) -> None:
+    """A day between hello and answer is no round trip: rows lost right after it go again within minutes."""
+    world.flush()
+    world.link()
+    world.pump()
+    world.now += 86_400
+    world.deliver_up()
+    world.deliver_down()
+    world.pump()
+    world.up = []
+    for _ in range(120):
+        world.exchange()
+        world.now += 1
+    hold(world.gateway.ledger.pending() == 0, "I8 rows are still pending")
+    world.judge()
+
+
 SCHEDULES = (
+    a_gateway_sleeps_while_its_hello_is_answered,
     a_full_card_takes_rows_while_its_hello_is_on_its_way,
     the_hubs_clock_runs_ahead,
     the_oldest_backup_comes_back,
