@@ -364,6 +364,25 @@ def test_answers_in_words_with_their_units() -> None:
     assert [r.code for r in said if isinstance(r, Fault)] == ["device_error:bad"]
 
 
+def test_the_example_of_the_documentation_reads_what_it_says(root: Path) -> None:
+    page = (root / "docs" / "profiles.md").read_text()
+    example = re.search(r"## wire of grammar lines\n```yaml\n(.*?)```\n(.*?)\n", page, re.DOTALL)
+    assert example is not None
+    lines = re.findall(r"`([^`]*)`", example[2])
+    (reading,) = readings(profile_of(example[1]), "\r\n".join([*lines, ""]).encode())
+    assert reading.values == pytest.approx({"pm2_5": 12, "pressure": 1010.7}, abs=0.1)
+    for wire in re.findall(r"^\{grammar: lines.*?\}(?= +#)", page, re.MULTILINE):
+        assert isinstance(profile_of(DUMMY.format(wire)).wire, LinesWire)
+
+
+DUMMY = """
+profile: acme.other
+models: [Other]
+source: a manual
+wire: {}
+fields: {{temperature: {{at: 1, unit: degC, step: 0.1}}}}
+"""
+
 WRONG = [
     ('end: "\\x03"', 'end: ""', "wire.end"),
     ("at: 1, unit: deg", "at: Dir, unit: deg", "fields.wind_direction.at"),
