@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from edge.control import Counted, LinkState, SensorState, Shown, Snapshot
-from edge.outbox import by_parameter
+from edge.export import by_parameter
 from edge.poll import Polled
 from readings.sample import Flag, Sample, Schema
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from adapters.catalogue import Catalogue
-    from edge.outbox import Exported
+    from edge.export import Exported
     from edge.report import Document
 
 PROGRAM = "harmattan-edge"
@@ -420,7 +420,7 @@ def outbox_status(config: Path | None, socket: Path | None, store: Path | None, 
 @click.option("--canonical", is_flag=True, help="Add each row's canonical bytes, which its crc covers.")
 def outbox_export(config: Path | None, socket: Path | None, store: Path | None, out: Path, raw: bool, canonical: bool) -> None:
     """Write every committed row as one line of JSON, beside a running daemon or without one."""
-    from edge.outbox import export
+    from edge.export import export
 
     if raw and canonical:
         raise click.UsageError("--raw holds the canonical rows already")
@@ -464,7 +464,7 @@ def outbox_verify(config: Path | None, socket: Path | None, store: Path | None, 
 def outbox_salvage(file: Path, config: Path | None, socket: Path | None, store: Path | None) -> int:
     """Rescue the rows of a damaged outbox FILE, and of its -wal, into the outbox at --store; a new one is made if need be."""
     from edge.health import Clock
-    from edge.salvage import by_hand
+    from edge.rescue import by_hand
 
     path = _store(config, store)
     become = lambda: _as_owner(path)  # noqa: E731  # after the file was opened, which only root may read perhaps

@@ -22,7 +22,7 @@ from edge.health import Clock, Supervisor, disk
 from edge.outbox import Anchor, Damaged, Event, Outbox, Refused, StorageFailed
 from edge.poll import Polled, PortWorker, Post
 from edge.quality import Hints
-from edge.salvage import Part, Rescue, damaged_files
+from edge.rescue import Part, Rescue, damaged_files
 from edge.uplink import BYE, Dial, Ears, Line, Uplink, UplinkState
 from readings.errors import Trouble
 from readings.messages import hello_topic

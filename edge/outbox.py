@@ -12,9 +12,9 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
@@ -45,8 +45,7 @@ from edge.card import (
     take_lock,
 )
 from edge.eviction import Loss, May, Plan, Seen, Shelf
-from readings.batch import encode
-from readings.errors import Retry, Stop, Trouble
+from readings.errors import Stop, Trouble
 from readings.ranges import Ranges
 from readings.row import (
     BadRow,
@@ -57,13 +56,12 @@ from readings.row import (
     event_row,
     parse,
     sample_row,
-    schema_of,
     schema_row,
     tombstone_row,
 )
-from readings.sample import Moment, Sample, Schema, rfc3339, unscale
+from readings.sample import Moment, Sample, Schema
 
-__all__ = ["Anchor", "Committed", "Damaged", "Event", "Exported", "Outbox", "Reader", "Refused", "StorageFailed", "export"]
+__all__ = ["Anchor", "Committed", "Damaged", "Event", "Outbox", "Reader", "Refused", "StorageFailed"]
 
 log = logging.getLogger("edge.outbox")
 
@@ -72,7 +70,6 @@ RING_S = 600
 RING_ITEMS = 100_000
 """The ring's bound in items: 10 min of 160 samples a second."""
 CHECKPOINT_FRAMES = 1000
-EXPORT_STEP = 1000
 OLDER = 1 << 40
 """Numbers of salvaged streams in the table `stream` are so much lower than in their old file."""
 WIDER = 8
@@ -807,112 +804,3 @@ def _booked(path: Path, spans: Sequence[tuple[str, int, int]], meta: Mapping[str
         return read_book(spans, meta)
     except (msgspec.DecodeError, ValueError) as error:
         raise Damaged(f"its meta cannot be read: {error}", what=str(path)) from error
-
-
-class Exported(Struct, frozen=True):
-    """Rows written; numbers that were gone before they were read; rows whose crc does not fit, left out."""
-
-    rows: int
-    skipped: int
-    damaged: int
-
-
-class _Line(Struct):
-    stream: str
-    seq: int
-    kind: str
-    sensor: str | None
-    time: str | None
-    values: Any
-    flags: Any
-    crc: int
-
-
-class _CanonicalLine(_Line):
-    canonical: str
-
-
-def export(
-    path: Path,
-    out: Path | BinaryIO,
-    *,
-    canonical: bool = False,
-    raw: bool = False,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> Exported:
-    """Every committed row as a line of JSON (NDJSON), oldest first; `raw`: as wire batches, one after another.
-
-    Reads in steps of 1,000 rows, so that a daemon at work is not held up. Raises Retry when either file cannot be used.
-    An open `out` stays open. `progress` is told the rows written so far after each step.
-    """
-    rows = skipped = 0
-    with Outbox.read(path) as reader:
-        try:
-            with out.open("wb") if isinstance(out, Path) else nullcontext(out) as sink:
-                for stream, numbers in reader.book().present.items():
-                    write = _batches(reader, stream, sink) if raw else _lines(reader, stream, sink, canonical=canonical)
-                    for at, upto in steps(numbers):
-                        done = write(at, upto)
-                        rows += done
-                        skipped += upto - at + 1 - done
-                        progress(rows)
-        except OSError as error:
-            raise Retry(
-                f"not written: {error.strerror}", what=str(getattr(out, "name", out)), hint="name a file in a folder with room"
-            ) from error
-        return Exported(rows, skipped - reader.damaged_rows, reader.damaged_rows)
-
-
-def steps(numbers: Ranges) -> Iterator[tuple[int, int]]:
-    """Intervals of at most 1,000 numbers: so long a reader holds no writer up."""
-    for lo, hi in numbers:
-        for at in range(lo, hi + 1, EXPORT_STEP):
-            yield at, min(hi, at + EXPORT_STEP - 1)
-
-
-def _batches(reader: Reader, stream: str, sink: BinaryIO) -> Callable[[int, int], int]:
-    def write(lo: int, hi: int) -> int:
-        run: list[Row] = []
-        found = reader.rows(stream, lo, hi)
-        for at, (seq, row) in enumerate(found):
-            run.append(row)
-            if at + 1 == len(found) or found[at + 1][0] != seq + 1:
-                sink.write(encode(stream, seq - len(run) + 1, run))
-                run = []
-        return len(found)
-
-    return write
-
-
-def _lines(reader: Reader, stream: str, sink: BinaryIO, *, canonical: bool) -> Callable[[int, int], int]:
-    schemas: dict[int, Schema | None] = {}
-
-    def schema(seq: int) -> Schema | None:
-        if seq not in schemas:
-            found = reader.rows(stream, seq, seq)
-            schemas[seq] = schema_of(found[0][1]) if found else None
-        return schemas[seq]
-
-    def write(lo: int, hi: int) -> int:
-        found = reader.raw_rows(stream, lo, hi)
-        for seq, raw, crc_of in found:
-            row = parse(raw)
-            values, flags = row.values, row.flags
-            if row.schema is not None and (channels := schema(row.schema)) is not None:
-                values, flags = by_parameter(channels, row.values, row.flags)
-            line = (stream, seq, row.kind, row.sensor, rfc3339(row.wall_ms), values, flags, crc_of)
-            sink.write(_ndjson(_CanonicalLine(*line, raw.decode()) if canonical else _Line(*line)))
-        return len(found)
-
-    return write
-
-
-def _ndjson(line: Struct) -> bytes:
-    return msgspec.json.encode(line) + b"\n"
-
-
-def by_parameter(schema: Schema, values: Sequence[int | None], flags: Sequence[int]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Scaled integers as {parameter: value in its unit}, and the flags alike."""
-    channels = schema.channels
-    named_values = {c.parameter: unscale(v, c.exponent) for c, v in zip(channels, values, strict=True)}
-    return named_values, {c.parameter: f for c, f in zip(channels, flags, strict=True)}

@@ -254,7 +254,7 @@ def last(path: Path, sensor: str | None, n: int) -> list[Document]:
 
 def backwards(reader: "Reader") -> Iterator[Document]:
     """Samples as `tail` shows them, newest first, in steps."""
-    from edge.outbox import by_parameter
+    from edge.export import by_parameter
     from readings.sample import rfc3339
 
     left = SEARCH_ROWS

@@ -6,7 +6,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from edge.card import connect_reading
-from edge.outbox import Reader, steps
+from edge.export import steps
+from edge.outbox import Reader
 from readings.ranges import Ranges
 from readings.row import BadRow, parse
 

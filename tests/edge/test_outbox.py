@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge import outbox as module
-from edge.outbox import Committed, Damaged, Event, Outbox, Refused, export
+from edge.export import export
+from edge.outbox import Committed, Damaged, Event, Outbox, Refused
 from readings.batch import HEADER_BYTES, decode, read_header
 from readings.errors import Retry, Stop
 from readings.row import crc, parse, schema_of

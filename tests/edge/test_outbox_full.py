@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge.eviction import May, may_drop
-from edge.outbox import Anchor, Committed, Event, Outbox, Refused, export
+from edge.export import export
+from edge.outbox import Anchor, Committed, Event, Outbox, Refused
 from readings.messages import WIRE_INTERVALS
 from readings.ranges import Ranges
 from readings.row import Row

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from edge.outbox import Event, Outbox
 from edge.pages import Pages, committed, varint
-from edge.salvage import Done, Found, Numbers, Part, Rescue, damaged_files, read
+from edge.rescue import Part, Rescue, damaged_files
+from edge.salvage import Done, Found, Numbers, read
 from readings.ranges import Ranges
 from readings.row import Row, parse
 from readings.sample import Channel, Moment, Sample, Schema
