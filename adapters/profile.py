@@ -237,7 +237,8 @@ class LinesWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="gram
     itself, whose first title is `header`; units stand in brackets there), `key` (what stands before `pair`), `xdr` (type_id of
     NMEA's groups type, value, unit, id). `count`: how many columns a whole line has. `ignore`: beginnings of lines that say
     nothing. `invalid`: words in a unit's place that say the digits are no value. `join`: the column whose text is the same in
-    the lines that make one reading. `titles`, `fixed` (by column): what a real device writes there, for the encoder.
+    the lines that make one reading. `sparse`: no device writes all of the fields, and a sensor has the channels of those that it
+    has given. `titles`, `fixed` (by column): what a real device writes there, for the encoder.
     `longest`: characters of a line.
     """
 
@@ -253,6 +254,7 @@ class LinesWire(Struct, frozen=True, forbid_unknown_fields=True, tag_field="gram
     ignore: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
     join: int | None = None
+    sparse: bool = False
     longest: Annotated[int, Meta(ge=16, le=4096)] = 512
     titles: str = ""
     fixed: dict[str, str] = {}

@@ -53,7 +53,7 @@ class Sensor:
         self._reduce = reduce
         self._counted: Counter[str] = Counter()
         self._open = False
-        self._seen = Seen(self._plan) if isinstance(profile.wire, JsonWire) and profile.wire.sparse else None
+        self._seen = Seen(self._plan) if isinstance(profile.wire, (JsonWire, LinesWire)) and profile.wire.sparse else None
         self.schema = Schema(sensor_id, profile.id, profile.sha256, "", self._plan.channels)
 
     def open(self) -> None:
