@@ -1,25 +1,39 @@
 """`harmattan-hub` as a person types it: what it prints, what it refuses, and with which exit code."""
 
+import io
 import json
 import os
 import pty
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from hub import cli
 from hub.auth.tokens import Caller, Role, Tokens
 from hub.fleet import broker
 
 
-def hub(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Runs it with DATA_DIR in a folder."""
+def surroundings(folder: Path, **settings: str) -> dict[str, str]:
+    """The environment of a command: DATA_DIR in a folder, and no other setting of the hub than those given."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    environment = kept | {"DATA_DIR": str(folder / "data")} | settings
-    return subprocess.run(
-        [sys.executable, "-m", "hub", *words], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    return kept | {"DATA_DIR": str(folder / "data")} | settings
+
+
+def hub(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs the console script's function in this process: a new interpreter costs a second of imports each time."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in set(os.environ):
+            patch.delenv(name)
+        for name, value in surroundings(folder, **settings).items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["harmattan-hub", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    return subprocess.CompletedProcess(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def said(found: subprocess.CompletedProcess[str], code: int) -> str:
@@ -27,6 +41,16 @@ def said(found: subprocess.CompletedProcess[str], code: int) -> str:
     assert (found.returncode, found.stderr.count("\n")) == (code, 1), found.stderr
     assert found.stderr.startswith("harmattan-hub: ")
     return found.stderr.strip()
+
+
+def test_the_command_is_a_process_of_its_own_too(tmp_path: Path) -> None:
+    """What the other tests call in this process, once as the shell does: exit code and one line on stderr."""
+    command = [sys.executable, "-m", "hub", "run"]
+    found = subprocess.run(
+        command, env=surroundings(tmp_path, JWT_SECRET="x"), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "JWT_SECRET" in said(found, 2)
+    assert not found.stdout
 
 
 def test_a_token_for_a_day_is_one_that_the_hub_reads(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from hub.fleet import broker
 from hub.fleet.enrolment import invite
 from tests.servers import free_port, mosquitto_at, wait_until
 
+pytestmark = pytest.mark.server  # each starts at least one hub, of two seconds' CPU
+
 
 class Hub:
     """A running `harmattan-hub run`."""
@@ -154,13 +156,11 @@ def test_tables_of_a_newer_hub_are_refused(tmp_path: Path) -> None:
     assert (code, "newer than this hub" in why) == (2, True)
 
 
-@pytest.mark.server
 def test_a_postgresql_that_was_not_migrated_is_refused(tmp_path: Path, postgres: str) -> None:
     code, why = refused(tmp_path, DATABASE_URL=postgres)
     assert (code, "run: harmattan-hub migrate" in why) == (2, True)
 
 
-@pytest.mark.server
 def test_a_hub_with_a_wrong_password_serves_and_recovers_when_it_is_mended(tmp_path: Path) -> None:
     port = free_port()
     data = tmp_path / "data"
@@ -174,7 +174,6 @@ def test_a_hub_with_a_wrong_password_serves_and_recovers_when_it_is_mended(tmp_p
         wait_until(lambda: hub.ready()[0] == 200, "the hub ready")
 
 
-@pytest.mark.server
 def test_a_gateway_enrolled_over_http_may_connect_once_the_broker_reads_again(tmp_path: Path) -> None:
     from adapters.transport.mqtt import Client
 
