@@ -123,10 +123,10 @@ def offline(which: int) -> Found:
 
 PARTS: dict[str, tuple[Callable[[int], Found], int, int]] = {
     "broken designs": (catch, 12, 2),
-    "explorer": (explore, RUNS // RUNS_A_CHUNK, 2),
     "power cuts": (cut, IMAGES // IMAGES_A_CHUNK, 2),
     "returns": (offline, 2, 1),
     "processes": (shake, FAULTS // FAULTS_A_CHUNK, 1),
+    "explorer": (explore, RUNS // RUNS_A_CHUNK, 2),
 }
 """Name: the work, its chunks, how many at a time."""
 

@@ -12,9 +12,9 @@ from readings.messages import Ack, Answer, Hello
 from readings.ranges import Ranges
 from tests.proofs.model.card import SCHEMA, Item, Key, hold
 
-MAX_AGE_DAYS = 2
+DAY_MS = 86_400_000
+MAX_AGE_DAYS = 3
 """BACKUP_MAX_AGE of this world."""
-SAFE_DAYS = MAX_AGE_DAYS + 1
 LOCK_S = 10.0
 """A frozen bridge loses its locks after so long."""
 
@@ -30,8 +30,8 @@ class Database:
         self.stored: dict[Key, tuple[Item, ...]] = {}
         self.log: list[list[tuple[str, int, Item]]] = []
         self.position = 0
-        self.copies: list[tuple[float, Sets]] = []
-        self.noted: list[float] = []
+        self.copies: list[tuple[rules.Copy, Sets]] = []
+        self.noted: list[int] = []
         self.seen: dict[str, int] = {}
         self.cards: dict[str, set[str]] = {}
         self.successors: dict[tuple[str, int], dict[str, int]] = {}
@@ -170,28 +170,25 @@ class Hub:
 
     def day(self, day: float) -> None:
         """A copy of what is held for each day of running, none while the clock is stepped."""
-        if self.up and self.clock_off == 0:
-            self.db.copies.append((day, dict(self.db.known)))
-        self.backups = [b for b in self.backups if day - b[0] <= MAX_AGE_DAYS]
+        copies = [copy for copy, _ in self.db.copies]
+        if self.up and self.clock_off == 0 and rules.copy_due(copies, self.now_ms()):
+            self.db.copies.append((rules.Copy(len(copies) + 1, self.now_ms()), dict(self.db.known)))
+        self.backups = [b for b in self.backups if day - b[0] < MAX_AGE_DAYS]
 
     def safe(self) -> Sets:
-        """The newest copy that is old enough, has enough later ones and is no newer than a backup that may be restored."""
-        copies = self.db.copies
-        today = self.today()
-        oldest = min((at for at in self.db.noted if today - at <= MAX_AGE_DAYS), default=float("inf"))
-        for i in range(len(copies) - 1 - SAFE_DAYS, -1, -1):
-            made, sets = copies[i]
-            if today - made >= SAFE_DAYS and made <= oldest:
-                return sets
-        return {}
+        """What every backup has that may still be restored."""
+        copies = [copy for copy, _ in self.db.copies]
+        found = rules.safe_copy(copies, self.now_ms(), max_age_ms=MAX_AGE_DAYS * DAY_MS, backups=self.db.noted)
+        return next((sets for copy, sets in self.db.copies if copy is found), {})
 
-    def today(self) -> float:
-        return self.days + self.clock_off
+    def now_ms(self) -> int:
+        """By the hub's own clock."""
+        return int((self.days + self.clock_off) * DAY_MS)
 
     days = 0.0
 
     def backup(self) -> None:
-        self.db.noted.append(self.today())
+        self.db.noted.append(self.now_ms())
         self.backups.append((self.days, self.db.copy()))
 
     def restore(self) -> None:

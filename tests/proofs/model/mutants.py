@@ -11,7 +11,7 @@ from readings.batch import Header
 from readings.messages import Ack, Answer
 from tests.proofs.model import schedules
 from tests.proofs.model.card import Device
-from tests.proofs.model.hub import Hub, Message, Sets
+from tests.proofs.model.hub import DAY_MS, MAX_AGE_DAYS, Hub, Message, Sets
 from tests.proofs.model.world import Design, World
 
 
@@ -64,7 +64,8 @@ class SafeByAge(Hub):
     """Old enough is safe; nobody asks how many copies were made since."""
 
     def safe(self) -> Sets:
-        return next((sets for made, sets in reversed(self.db.copies) if self.today() - made >= 3), {})
+        old_ms = (MAX_AGE_DAYS + 1) * DAY_MS
+        return next((sets for copy, sets in reversed(self.db.copies) if self.now_ms() - copy.made_ms >= old_ms), {})
 
 
 class SafeYoungerThanABackup(Hub):

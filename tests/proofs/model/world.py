@@ -256,7 +256,7 @@ class World:
             (0.4, self.hub_down),
             (0.8, self.hub_back),
             (2, hub.settle),
-            (2, self.day_passes),
+            (3, self.day_passes),
             (0.3, self.clock_step),
             (1.2, hub.backup),
             (0.8, hub.restore),
