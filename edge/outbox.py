@@ -528,6 +528,8 @@ class Outbox(Reader):
         self._card = meta["card"]
         self._salvaging = {key.removeprefix(SALVAGING) for key in meta if key.startswith(SALVAGING)}
         streams = db.execute(_SPANS).fetchall()
+        if not all(isinstance(name, str) and (hi is None or type(lo) is type(hi) is int) for _, name, lo, hi in streams):
+            raise Damaged("its streams are ruined", what=str(self.path))
         self._numbers = {number: name for number, name, _, _ in streams}
         spans = [(name, lo, hi) for _, name, lo, hi in streams if hi is not None and name not in self._salvaging]
         self._book = _booked(self.path, spans, meta)
@@ -630,8 +632,10 @@ class Outbox(Reader):
         with self._transaction() as db:
             stream = self._id if self._id is not None else self._new_stream(db)
             for name, gone in plan.delete.items():
-                owner = db.execute("SELECT id FROM stream WHERE name = ?", (name,)).fetchone()[0]
-                db.executemany("DELETE FROM row WHERE stream = ? AND seq BETWEEN ? AND ?", [(owner, *pair) for pair in gone])
+                owner = db.execute("SELECT id FROM stream WHERE name = ?", (name,)).fetchone()
+                if owner is None:
+                    raise Damaged("a stream that it lists is not found by its name", what=str(self.path))
+                db.executemany("DELETE FROM row WHERE stream = ? AND seq BETWEEN ? AND ?", [(owner[0], *pair) for pair in gone])
             db.executemany("INSERT INTO row(stream, seq, raw, crc) VALUES (?, ?, ?, ?)", [(stream, *row) for row in written])
             self._note(db, after)
         lo, self._id, self._end, self._book = self._end + 1, stream, hi, after
