@@ -20,7 +20,6 @@ MAX_UNITS = 32
 """Words for a unit that one column's reader remembers: a device has a few, noise has many."""
 NUMBER = re.compile(r"([-+]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})(?:[eE][-+]?[0-9]{1,3})?)\s*(.*)", re.DOTALL)
 _HEX = re.compile(r"[0-9A-Fa-f]{1,8}")
-_TITLE = re.compile(r"\s*(.*?)\s*(?:[(\[](.*)[)\]])?\s*", re.DOTALL)
 _DEGREES = re.compile(r"([0-9]{1,3})([0-9]{2}(?:\.[0-9]{0,9})?)")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 Place = int | str | tuple[str, ...]
@@ -66,10 +65,10 @@ def titles_of(cells: Sequence[str]) -> Titles:
     places: dict[str, int] = {}
     units: list[str] = []
     for at, cell in enumerate(cells):
-        found = _TITLE.fullmatch(cell)
-        title, unit = (found[1], found[2] or "") if found else (cell, "")
+        opening = max(cell.rfind("("), cell.rfind("[")) if cell.endswith((")", "]")) else -1
+        title, unit = (cell[:opening].strip(), cell[opening + 1 : -1].strip()) if opening > 0 else (cell.strip(), "")
         places.setdefault(title.lower(), at)
-        units.append(unit.strip())
+        units.append(unit)
     return Titles(places, tuple(units))
 
 
