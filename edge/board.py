@@ -62,6 +62,9 @@ class Board:
     def failed(self, polled: Polled) -> None:
         """The last values and their time stay; their flags say that nothing newer came."""
         known = self._sensors[polled.sensor]
+        if polled.state != known.state:
+            shown = Shown(next(self._numbers), polled.sensor, polled.at.wall_ms, {}, {}, {}, polled.state, polled.why)
+            self._recent.append(shown)
         flags = dict.fromkeys(known.flags, int(Flag.MISSING))
         self._sensors[polled.sensor] = replace(known, state=polled.state, why=polled.why, hint=polled.hint, flags=flags)
 

@@ -253,7 +253,7 @@ def tail(
 
 def _print_sample(line: "Document", as_json: bool) -> None:
     if as_json:
-        _print_json({key: line[key] for key in ("time", "sensor", "values", "units", "flags")})
+        _print_json({key: line[key] for key in ("time", "sensor", "values", "units", "flags", "state", "why") if key in line})
     else:
         from edge.report import sample_line
 

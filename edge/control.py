@@ -84,7 +84,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class Shown(Struct, frozen=True):
-    """One sample as `tail` shows it. `no` counts up over all sensors of this daemon's life."""
+    """One sample as `tail` shows it, or (with `state`) that there is none and why. `no` counts up over all sensors of a life."""
 
     no: int
     sensor: str
@@ -92,6 +92,8 @@ class Shown(Struct, frozen=True):
     values: dict[str, float | None]
     units: dict[str, str]
     flags: dict[str, int]
+    state: str = ""
+    why: str = ""
 
 
 class Request(Struct, frozen=True):
@@ -144,13 +146,15 @@ def _sensor(sensor: SensorState, now_mono_s: float) -> dict[str, Any]:
 
 
 def tail_line(shown: Shown) -> dict[str, Any]:
-    """One line of `tail`: the telemetry topic's shape with the sensor's id."""
+    """One line of `tail`: the telemetry topic's shape with the sensor's id; `state` and `why` where there is no sample."""
+    told = {"state": shown.state, "why": shown.why} if shown.state else {}
     return {
         "time": rfc3339(shown.at_ms),
         "sensor": shown.sensor,
         "values": shown.values,
         "units": shown.units,
         "flags": shown.flags,
+        **told,
     }
 
 

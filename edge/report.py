@@ -107,7 +107,8 @@ def _trouble(state: str, why: str, hint: str, *, good: tuple[str, ...], indent: 
 
 def sample_line(line: Document) -> str:
     """One sample of `tail` for a person."""
-    return f"{line['time'] or '?':<24}  {line['sensor']:<8}  {_values(line)}"
+    said = f"{line['state'].replace('_', ' ')}: {line['why']}" if "state" in line else _values(line)
+    return f"{line['time'] or '?':<24}  {line['sensor']:<8}  {said}"
 
 
 def _favourites_first(shown: Document) -> Document:

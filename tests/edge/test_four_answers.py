@@ -12,6 +12,7 @@ import pytest
 
 from edge.cli import run_command
 from edge.config import load
+from edge.control import ask
 from tests.edge.test_daemon import running, states
 
 PROFILE = """profile: acme.dust
@@ -83,4 +84,7 @@ def test_the_daemon_tells_them_apart_and_sends_each_on(dust: Dust, tmp_path: Pat
             dust.word = WORDS[state]
             shown = daemon.until("pm", state)
             assert bool(shown["why"]) == (state != "ok")
+        tailed = [line.get("state", "ok") for line in ask(tmp_path / "edge.sock", {"ask": "tail", "sensor": "pm", "n": 100})]
+        told = [state for state in dict.fromkeys(tailed) if state != "garbage"]
+        assert told == ["ok", "no_data", "error", "warming_up"]
     assert [state for state in states(tmp_path, "pm") if state != "garbage"] == ["no_data", "error", "warming_up", "ok"]
