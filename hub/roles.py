@@ -154,6 +154,8 @@ def _work(context: Context) -> Mapping[str, Work]:
     """The threads of this process's roles; each part's state is asked by /ready."""
     settings, database = context.settings, context.database
     work: dict[str, Work] = {}
+    if database.dialect == "postgresql" and {"api", "follower"} & set(context.roles):
+        work["hear"] = database.hear  # commits of other processes wake those who wait here
     if "bridge" in context.roles:
         bridge = Bridge(settings, database, keys(database, hub_secret(settings.data_dir)))
         context.conditions["bridge"] = lambda: _condition(bridge.state())

@@ -4,6 +4,8 @@ SQLite is migrated at each start; PostgreSQL by `harmattan-hub migrate`, since s
 """
 
 import logging
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def migrate(url: str) -> None:
     """Brings the tables up to date; makes the SQLite file if need be. Raises Stop on a newer schema, Retry if unreachable."""
+    if path := sqlite_path(url):
+        if _version(path) == newest():
+            return
+        _make_private(path)
     from alembic import command
 
-    if path := sqlite_path(url):
-        _make_private(path)
     with _connected(url, write=True) as connection:
         config = _config()
         _refuse_newer(connection, config)
@@ -29,16 +33,21 @@ def migrate(url: str) -> None:
         command.upgrade(config, "head")
 
 
+def newest() -> str:
+    """The version of this program's tables, as the names of the migrations say it: importing alembic takes half a second."""
+    return max(path.name.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*.py"))
+
+
 def check(url: str) -> None:
     """Raises Stop when the tables are not those of this version, Retry when the database cannot be reached."""
     if (path := sqlite_path(url)) and not path.exists():
         raise Stop(f"there is no file {path}", what="database", hint="run: harmattan-hub migrate")
     with _connected(url, write=False) as connection:
-        config = _config()
-        found = _refuse_newer(connection, config)
-        newest = _script(config).get_current_head()
-        if found != newest:
-            said = f"its tables are at version {found}, this hub needs {newest}" if found else "it has no tables yet"
+        if _found(connection) == newest():
+            return
+        found = _refuse_newer(connection, _config())
+        if found != newest():
+            said = f"its tables are at version {found}, this hub needs {newest()}" if found else "it has no tables yet"
             raise Stop(said, what="database", hint="run: harmattan-hub migrate")
 
 
@@ -87,14 +96,32 @@ def _script(config: Any) -> Any:
 
 def _refuse_newer(connection: Connection, config: Any) -> str | None:
     """The version found; Stop when this program has never heard of it."""
+    found = _found(connection)
+    if found is None:
+        return None
+    known = {revision.revision for revision in _script(config).walk_revisions()}
+    if found not in known:
+        hint = "run the newer hub, or restore a backup made by this one"
+        raise Stop(f"its tables are at version {found}, newer than this hub", what="database", hint=hint)
+    return found
+
+
+def _found(connection: Connection) -> str | None:
+    """The version of a database's tables; None without any."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    known = {revision.revision for revision in _script(config).walk_revisions()}
-    if found is not None and found not in known:
-        hint = "run the newer hub, or restore a backup made by this one"
-        raise Stop(f"its tables are at version {found}, newer than this hub", what="database", hint=hint)
-    return str(found) if found is not None else None
+    return None if found is None else str(found)
+
+
+def _version(path: Path) -> str | None:
+    """As `_found`, of a SQLite file; None as well for one that cannot be asked now: then the long way says why."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=1)) as connection:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error:
+        return None
+    return str(found[0]) if found else None
 
 
 def _make_private(path: Path) -> None:

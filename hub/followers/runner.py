@@ -47,7 +47,6 @@ class Followers:
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set. A follower that fails is tried again with a growing pause; the others go on."""
-        threading.Thread(target=self._database.hear, args=(stop,), name="hear", daemon=True).start()
         due: dict[str, float] = {}
         pauses: dict[str, float] = {}
         while not stop.is_set():

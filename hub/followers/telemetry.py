@@ -1,5 +1,6 @@
 """latest -> retained messages: `telemetry/<gateway>/<sensor>`, whenever a sensor's newest sample changes.
 
+What stands at a private station is left out.
 Its cursor follows that of `latest`. The broker keeps nothing over a restart, so each new connection begins with all sensors.
 """
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, select, tuple_
 
 from hub.database.engine import Database
 from hub.database.tables import channel, gateway, sensor
+from hub.fleet.visibility import private_sensors
 from hub.followers.reader import Entry, Reader
 from hub.front import cursor
 from hub.store.latest import latest
@@ -84,7 +86,8 @@ class Telemetry:
 
     def _messages(self, sensors: Sequence[int]) -> list[tuple[str, bytes]]:
         with self._database.read() as connection:
-            rows = latest(connection, sensors)
+            hidden = private_sensors(connection, sensors)
+            rows = latest(connection, [sensor_id for sensor_id in sensors if sensor_id not in hidden])
             self._learn(connection, rows.keys(), {row.schema for row in rows.values()})
         return [
             (topic, msgspec.json.encode(values_of(row.time_ms, self._channels[row.schema], row.body, row.flags)))

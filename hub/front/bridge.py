@@ -17,10 +17,11 @@ from msgspec import Struct
 
 from adapters.transport.mqtt import Client
 from hub.database.engine import Database, DatabaseAway
+from hub.fleet.visibility import private_gateways
 from hub.front import clock
 from hub.front.broker_account import Account, broker_account
 from hub.front.log import Front, Incoming, Outcome
-from hub.front.presence import Presence, status_topic
+from hub.front.presence import Presence, status_topic, stored
 from hub.settings import Settings
 from readings.batch import HEADER, HEADER_BYTES
 from readings.errors import Retry, Stop
@@ -69,10 +70,12 @@ class Bridge:
         self._database_why = ""
         self._renew = threading.Event()
         self._steady = clock.Steady()
+        self._hidden: set[str] = set()
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set. This thread is the writer."""
         self._retrying(self._database.take, stop)
+        self._retrying(self._remember, stop)
         looked = copied = 0.0
         while not stop.is_set():
             if time.monotonic() - looked > 1:
@@ -82,6 +85,9 @@ class Bridge:
             if time.monotonic() - copied > LOOK_S:
                 copied = time.monotonic()
                 self._copy()
+                self._retrying(self._hide, stop)
+                for gateway, payload in self._presence.silent(_now_ms()):
+                    self._tell(gateway, payload)
             if self._renew.is_set():
                 self._renew.clear()
                 for gateway, payload in self._presence.all():
@@ -158,6 +164,17 @@ class Bridge:
         share = "$share/hub/" if self._database.dialect == "postgresql" else ""
         self._client.subscribe([(f"{share}gw/+/up", 1), (f"{share}gw/+/hello", 1)])
         self._client.start()
+
+    def _remember(self) -> None:
+        """What was known of the gateways before this start."""
+        with self._database.read() as connection:
+            self._presence.remember(stored(connection), _now_ms())
+        self._hide()
+
+    def _hide(self) -> None:
+        """Who stands at a private station is told of to nobody."""
+        with self._database.read() as connection:
+            self._hidden = private_gateways(connection)
 
     def _copy(self) -> None:
         """A copy of what is held, once a day, while the clock can be trusted with its date."""
@@ -250,7 +267,7 @@ class Bridge:
             self._client.publish(topic, seal(message, topic=topic, key=key[0], key_version=key[1]))
 
     def _tell(self, gateway: str, status: bytes | None) -> None:
-        if status is not None and self._client is not None:
+        if status is not None and self._client is not None and gateway not in self._hidden:
             self._client.publish(status_topic(gateway), status, 1, retain=True)
 
 

@@ -12,12 +12,12 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Row, func, select
 
+from hub.answers import rfc3339
 from hub.database.tables import event, gateway, held, meta, waiting
 from hub.front import ledger as front_ledger
 from hub.front.chain import ALARMS, LISTING, listings, previous_of
 from hub.front.log import ranges
 from hub.front.settle import DEAD
-from hub.store.values import rfc3339
 from readings.ranges import Ranges
 
 NEWEST = 100

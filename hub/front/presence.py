@@ -1,12 +1,21 @@
-"""What a gateway last said, in; `telemetry/<gateway>/status` out. Kept in memory: the next hello tells anew, within an hour."""
+"""What a gateway last said, in; `telemetry/<gateway>/status` out. Kept in memory; a hub that starts begins with what is stored.
 
-from collections.abc import Iterator
+A gateway says hello at least hourly: one that has not been heard for longer is offline, though no will came.
+"""
+
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
+from sqlalchemy import Connection, func, select
 
-from hub.store.values import rfc3339
+from hub.answers import rfc3339
+from hub.database.tables import gateway, latest, sensor
+from hub.front.counts import counts
 
+SILENT_MS = 65 * 60_000
+FIRST_SILENT_MS = 16 * 60_000
+"""After the hub's start: it may have missed a will. A gateway with sensors sends every ten minutes, if they are silent hourly."""
 TOLD_AGAIN_MS = 60_000
 """Data alone renews `seen` at most once a minute."""
 
@@ -16,6 +25,7 @@ class _Seen(Struct):
     seen_ms: int
     pending: int
     told_ms: int = 0
+    heard: bool = True
 
 
 class Presence:
@@ -23,6 +33,21 @@ class Presence:
 
     def __init__(self) -> None:
         self._gateways: dict[str, _Seen] = {}
+
+    def remember(self, stored: Iterable[tuple[str, int, int]], now_ms: int) -> None:
+        """(gateway, when its newest sample was received, rows that are still to come), of a hub that begins."""
+        for name, seen_ms, pending in stored:
+            online = now_ms - seen_ms < FIRST_SILENT_MS
+            self._gateways.setdefault(name, _Seen(online, seen_ms, pending, heard=False))
+
+    def silent(self, now_ms: int) -> list[tuple[str, bytes]]:
+        """Gateways that have become offline without a word; asked about once a minute."""
+        told = []
+        for name, seen in self._gateways.items():
+            if seen.online and now_ms - seen.seen_ms >= (SILENT_MS if seen.heard else FIRST_SILENT_MS):
+                seen.online = False
+                told.append((name, self._message(seen)))
+        return told
 
     def hello(self, gateway: str, pending: int, now_ms: int) -> bytes:
         self._gateways[gateway] = _Seen(True, now_ms, max(0, pending), now_ms)
@@ -37,7 +62,7 @@ class Presence:
     def data(self, gateway: str, rows: int, now_ms: int) -> bytes | None:
         """So many of its rows came and were new."""
         seen = self._gateways.setdefault(gateway, _Seen(True, now_ms, 0))
-        was, seen.online, seen.seen_ms = seen.online, True, now_ms
+        was, seen.online, seen.seen_ms, seen.heard = seen.online, True, now_ms, True
         cleared = seen.pending and rows >= seen.pending
         seen.pending = max(0, seen.pending - rows)
         if was and not cleared and now_ms - seen.told_ms < TOLD_AGAIN_MS:
@@ -51,6 +76,14 @@ class Presence:
 
     def _message(self, seen: _Seen) -> bytes:
         return msgspec.json.encode({"online": seen.online, "seen": rfc3339(seen.seen_ms), "pending": seen.pending})
+
+
+def stored(connection: Connection) -> list[tuple[str, int, int]]:
+    """What the tables say of each gateway that ever sent a sample."""
+    asked = select(gateway.c.name, func.max(latest.c.received_ms)).join(sensor, sensor.c.gateway == gateway.c.id)
+    rows = connection.execute(asked.join(latest, latest.c.sensor == sensor.c.id).group_by(gateway.c.name)).all()
+    pending = counts(connection) if rows else {}
+    return [(name, seen_ms, pending[name].pending if name in pending else 0) for name, seen_ms in rows]
 
 
 def status_topic(gateway: str) -> str:

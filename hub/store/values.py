@@ -1,13 +1,10 @@
 """A stored sample and its channels in; `{"time", "values", "units", "flags"}` out, numbers spliced as they are stored. Pure."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_MS = 253_402_300_799_999
-"""9999-12-31T23:59:59.999Z: a gateway with a wild clock must not break an answer."""
+from hub.answers import rfc3339
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -30,9 +27,3 @@ def values_of(time_ms: int, channels: Sequence[tuple[str, str]], body: str, flag
         dict(channels),
         dict(zip(parameters, judged, strict=True)),
     )
-
-
-def rfc3339(time_ms: int) -> str:
-    """Unix [ms] as `2026-11-24T22:00:00.000Z`."""
-    at = EPOCH + timedelta(milliseconds=min(max(0, time_ms), LAST_MS))
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"

@@ -1,16 +1,19 @@
 """The migrations against the tables that the code speaks of, on SQLite and PostgreSQL alike."""
 
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text, update
 
 from hub.database import tables
 from hub.database.engine import Database, DatabaseAway, open_database
-from hub.database.migrate import check, migrate
+from hub.database.migrate import MIGRATIONS, check, migrate, newest
 from readings.errors import Retry, Stop
 
 
@@ -18,6 +21,16 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(database: Database) 
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_the_newest_version_is_known_without_alembic(migrated_file: Path) -> None:
+    """Each command would pay half a second for its import."""
+    script = ScriptDirectory(str(MIGRATIONS))
+    assert newest() == script.get_current_head()
+    code = (
+        "import sys; from hub.database.current import open_current; open_current(sys.argv[1]); sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, f"sqlite:///{migrated_file}"]).returncode == 0
 
 
 def test_a_second_migration_changes_nothing(empty_url: str) -> None:

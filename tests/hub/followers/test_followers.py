@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
+from hub.database import tables
 from hub.database.engine import Database
+from hub.fleet.visibility import private_gateways
 from hub.followers.judge import AHEAD_MS
 from hub.followers.runner import NAMES, Followers, mark, rebuild, watch
 from hub.front import cursor
@@ -199,6 +201,22 @@ def test_a_broker_that_came_back_is_told_all_sensors_again(hub: Hub, gateway: Ga
     hub.followers.catch_up()
     assert sorted(hub.papers.retained) == ["telemetry/demo-01/pm", "telemetry/demo-02/box"]
     assert hub.papers.retained["telemetry/demo-01/pm"]["time"] == "2025-11-24T16:01:00.000Z"
+
+
+def test_what_stands_at_a_private_station_is_told_to_nobody(hub: Hub, gateway: Gateway) -> None:
+    with hub.database.write() as connection:
+        connection.execute(insert(tables.meta).values(key="visibility/1", value="private"))
+        assert private_gateways(connection) == {"demo-01"}, "before its station is made"
+    gateway.samples(2)
+    other = Gateway("demo-02", "00000000000000b1")
+    other.start()
+    other.schema("box")
+    other.samples(1, "box")
+    hub.took(gateway.came(), other.came())
+    assert len(hub.samples()) == 3
+    assert list(hub.papers.retained) == ["telemetry/demo-02/box"]
+    with hub.database.read() as connection:
+        assert private_gateways(connection) == {"demo-01"}
 
 
 def test_a_silence_is_told_in_telemetry(hub: Hub, gateway: Gateway) -> None:

@@ -2,11 +2,12 @@
 
 from sqlalchemy import insert
 
+from hub.answers import rfc3339
 from hub.database import tables
 from hub.database.engine import Database
 from hub.store.latest import latest
 from hub.store.sql import SampleStore, Stored
-from hub.store.values import rfc3339, values_of
+from hub.store.values import values_of
 from tests.hub.field import content
 
 
