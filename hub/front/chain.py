@@ -39,7 +39,7 @@ class Listing(Struct, frozen=True):
         streams = [stream for stream, _, _ in hello.streams]
         pages = [page for page in self.pages if now_ms - page[0] < PAGES_MS]
         if hello.more or pages:
-            pages.append((now_ms, streams))
+            pages = [*(page for page in pages if page[1] != streams), (now_ms, streams)]
         listed = {stream for _, page in pages for stream in page}.union(streams)
         return Listing(pages, self.complete if hello.more else sorted(listed))
 
