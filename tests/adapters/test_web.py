@@ -71,7 +71,7 @@ def test_a_good_answer_gives_values_in_the_schemas_steps_and_its_firmware(airgra
         values = shown(sensor)
     assert values["pm2_5"] == (3400, 1)
     assert values["temperature"] == (2310, 1)
-    assert values["co2"] == (778, 1)
+    assert values["co2"] == (77800, 1)
     assert values["pm2_5_compensated"] == (0, 1), "zero is a value"
     assert values["pm10"] == (None, 9)
     assert sensor.schema.firmware == "3.1.1"
@@ -86,7 +86,7 @@ def test_nan_booleans_and_words_are_missing_and_numbers_as_text_are_suspect(airg
     assert {
         name: values[name] for name in ("pm2_5", "pm10", "temperature", "relative_humidity", "pm1_0", "nox_raw")
     } == dict.fromkeys(("pm2_5", "pm10", "temperature", "relative_humidity", "pm1_0", "nox_raw"), (None, 9))
-    assert values["co2"] == (600, 3)
+    assert values["co2"] == (60000, 3)
     assert values["rssi"] == (-52, 1)
     assert answer.counted == {"boolean": 1, "not_a_number": 1, "number_as_text": 1, "not_finite": 1}
 
