@@ -99,7 +99,7 @@ def seeds(name: str) -> list[bytes]:
 
 
 def child(name: str, seconds: int, corpus: Path) -> None:
-    import atheris  # type: ignore[import-not-found,unused-ignore]  # installed by scripts/prove fuzz only
+    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # installed by scripts/prove fuzz only
 
     for number, seed in enumerate(seeds(name)):
         (corpus / f"seed-{number}").write_bytes(seed)
