@@ -153,7 +153,7 @@ def fits(profile: Profile, address: Address) -> str:
         JsonWire: ("JSON", ("http", "https", "listen"), "http://HOST/path, listen:/path/TOKEN"),
     }[type(profile.wire)]
     if isinstance(profile.wire, JsonWire) and address.kind in kinds and _lists(profile.wire):
-        return f"{profile.id} answers with many readings; clouds are not asked in this version: write replay:FILE"
+        return f"{profile.id} answers with many readings, and asking clouds is not in this version: write replay:FILE"
     return "" if address.kind in kinds else f"{profile.id} speaks {grammar}: write {shown} or replay:FILE"
 
 

@@ -80,7 +80,7 @@ def test_nothing_yet_an_error_and_a_web_page_are_told_apart(catalogue: Catalogue
 
 @pytest.mark.parametrize("profile", ["openaq.v3", "airgradient.cloud", "airqo.thingspeak", "purpleair.cloud", "quantaq.v1"])
 def test_a_cloud_with_many_readings_is_no_sensor(profile: str, catalogue: Catalogue) -> None:
-    with pytest.raises(Stop, match="not asked in this version"):
+    with pytest.raises(Stop, match="not in this version"):
         sensor_at("http://127.0.0.1:1/x", profile, catalogue)
 
 
