@@ -7,12 +7,14 @@ only (`no` and `on` of YAML 1.1 are refused as values: a country code would beco
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
 from msgspec import Struct
+from msgspec.structs import FieldInfo
 
 from readings.errors import Stop
 
@@ -256,7 +258,7 @@ def entries(reader: Reader, node: Node, shape: type[Struct], *, path: str = "", 
     if not isinstance(node.value, dict):
         reader.wrong(node.line, path, f"{_shown(node.plain())} is no mapping", f"keys: {_listed(_keys(shape))}")
         return {}
-    fields = {field.encode_name: field for field in msgspec.structs.fields(shape) if field.encode_name in _keys(shape)}
+    fields = _fields(shape)
     made: dict[str, Any] = {}
     for key, entry in node.value.items():
         if key == shape.__struct_config__.tag_field:
@@ -328,7 +330,14 @@ def _structs(wanted: Any) -> list[Any]:
 
 def _keys(shape: type[Struct]) -> list[str]:
     """Names beginning with a dash are the program's own, never a file's."""
-    return [field.encode_name for field in msgspec.structs.fields(shape) if not field.encode_name.startswith("-")]
+    return list(_fields(shape))
+
+
+@cache
+def _fields(shape: type[Struct]) -> dict[str, FieldInfo]:
+    """By key; looking them up evaluates every annotation anew, which took half a second for a profile."""
+    fields = msgspec.structs.fields(shape)
+    return {field.encode_name: field for field in fields if not field.encode_name.startswith("-")}
 
 
 def _listed(words: Any) -> str:
