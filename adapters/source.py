@@ -42,6 +42,7 @@ REPORTS = ("device_error", "api_error")
 KEPT_FRAMES = 10_000
 """Frames that a mean may be made of; 2 h of a sensor that sends every 0.8 s."""
 LINE_HINT = "is it the device that its profile says, with these line settings?"
+JSON_HINT = "is it the device that its profile says, and the path in `at:` right?"
 BEHIND_THE_BRIDGE = ("modbus_exception:10", "modbus_exception:11")
 """Gateway path unavailable, target device failed to respond (Modbus application protocol V1.1b3, section 7)."""
 _WAITS: Mapping[str, type[WarmingUp] | type[NoData]] = {"warming_up": WarmingUp, "no_data": NoData, "no_fix": NoData}
@@ -93,7 +94,8 @@ def _trouble(fault: Fault | None, raw: bytes, what: str) -> Trouble:
         )
     if fault is not None:
         why = f"no good answer: {fault.code}{f', {fault.detail}' if fault.detail else ''}"
-        return Garbage(why, what=what, code=fault.code, hint=LINE_HINT)
+        hint = JSON_HINT if fault.code in ("not_json", "schema_mismatch") else LINE_HINT
+        return Garbage(why, what=what, code=fault.code, hint=hint)
     if raw:
         return Garbage(f"{len(raw)} bytes without a frame", what=what, code="bad_header", hint=LINE_HINT)
     return Unanswered("kept silent", what=what, hint="is it on, and are its two data lines the right way round?")

@@ -26,7 +26,7 @@ MARKS = {3: " (suspect)", 4: " (fails its range)", 9: ""}
 TODO = {
     "no_answer": "check its power and cable, and the address in `at:`",
     "no_data": "it is there and has nothing new; if this lasts, switch it off and on",
-    "garbage": "check the profile and the line settings; look for a loose cable",
+    "garbage": "check the profile, and the address or line settings in `at:`; look for a loose cable",
     "unplugged": "plug it in; it is found again by itself",
     "no_permission": "add the daemon's user to the port's group: usermod -aG dialout harmattan",
     "busy": "stop the other program that holds the port",

@@ -43,7 +43,7 @@ _REFUSALS = {
     0x84: "it does not speak MQTT 5",
     0x85: "it refuses this client id",
     0x86: "it refuses this user name or password",
-    0x87: "it does not let this user in: wrong password, unknown or revoked",
+    0x87: "it does not let this user in: wrong password, unknown, revoked, or it has yet to read its accounts again (HUP)",
     0x88: "it is unavailable",
     0x89: "it is busy",
     0x8A: "it has banned this client",

@@ -107,6 +107,7 @@ def test_a_body_that_is_no_reading_is_garbage_by_name(text: bytes, code: str, ai
     with served(body(text)) as url, pytest.raises(Garbage) as garbage:
         sensor_at(url, airgradient).sample(5)
     assert garbage.value.code == code
+    assert "`at:`" in garbage.value.hint  # no line settings: this device has none
 
 
 def test_a_redirect_is_told_and_not_followed(airgradient: Profile) -> None:
