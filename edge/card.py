@@ -205,6 +205,8 @@ def drop_salvaged(path: Path) -> int:
 
 def take_lock(path: Path) -> int:
     lock = beside(path, ".lock")
+    if path.is_dir():
+        raise Stop("is a folder", what=str(path), hint=f"name a file, as in store: {{path: {path / 'outbox.db'}}}")
     if not path.parent.is_dir():
         raise Retry("the store's folder is missing", what=str(path.parent), hint="create it or mend store.path")
     try:

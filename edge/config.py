@@ -452,9 +452,9 @@ def _sensor(
     profile, address = _profile(page, keys.get("profile"), catalogue), _address(page, keys.get("at"), base)
     if profile is not None and address is not None:
         _check_fit(page, keys, profile, address)
-    if profile is None or address is None or not id_ or every_s is None:
-        return None
-    return SensorConfig(id_, profile, address, every_s, "mean" if reduce == "mean" else "last")
+    if profile is None or address is None or not id_:
+        return None  # else it is looked at beside the others, even if one of its values is wrong: all mistakes in one run
+    return SensorConfig(id_, profile, address, every_s or 60.0, "mean" if reduce == "mean" else "last")
 
 
 def _check_fit(page: Page, keys: Mapping[str, Mark], profile: "Profile", address: "Address") -> None:

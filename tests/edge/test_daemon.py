@@ -604,7 +604,11 @@ def test_serial_modbus_and_http_together_stay_small(tmp_path: Path, plantower: P
 
 @pytest.mark.parametrize(
     ("store", "code", "why"),
-    [("nowhere/outbox.db", 75, "nowhere: the store's folder is missing"), ("/proc/outbox.db", 75, "/proc: the store's folder")],
+    [
+        ("nowhere/outbox.db", 75, "nowhere: the store's folder is missing"),
+        ("/proc/outbox.db", 75, "/proc: the store's folder"),
+        (".", 2, "is a folder; name a file, as in store: {path: "),
+    ],
 )
 def test_a_store_that_cannot_be_used_is_named(tmp_path: Path, store: str, code: int, why: str) -> None:
     (tmp_path / "gateway.yaml").write_text(f"""\
