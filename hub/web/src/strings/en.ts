@@ -77,6 +77,8 @@ export const en: Words = {
     current: "Current",
     power_active: "Active power",
     energy_total: "Energy, total",
+    energy_import: "Energy, imported",
+    energy_export: "Energy, exported",
     frequency: "Frequency",
     power_factor: "Power factor",
     battery_voltage: "Battery voltage",

@@ -77,6 +77,8 @@ export const fr: Words = {
     current: "Courant",
     power_active: "Puissance active",
     energy_total: "Énergie totale",
+    energy_import: "Énergie soutirée",
+    energy_export: "Énergie injectée",
     frequency: "Fréquence",
     power_factor: "Facteur de puissance",
     battery_voltage: "Tension de la batterie",
