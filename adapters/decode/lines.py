@@ -86,6 +86,12 @@ class Kind:
             fault = fault or content
         return fault
 
+    def begun(self, body: bytes) -> bool:
+        """Whether a line of this kind begins there."""
+        if not self.start:
+            return False
+        return any(self._begins.match(rest) for rest in body.split(self.start)[1 : MAX_STARTS + 1])
+
     def _starts(self, body: bytes) -> Sequence[int]:
         if not self.start:
             return (0,)
@@ -246,20 +252,25 @@ class LinesDecoder:
         body = piece.strip(_ROUND)
         if not body or (self._ignore is not None and self._ignore.match(body)):
             return False
+        fault: Fault | None = None
         for at, kind in enumerate(self._kinds):
             content = kind.take(body, tail)
-            if content is None:
+            if not isinstance(content, bytes):
+                fault = fault or content
                 continue
-            if isinstance(content, Fault):
-                results.append(content)
-                self.skipped += len(body)
-                return False
-            self.skipped += body.rfind(kind.start + content) if kind.start else 0
+            before = body[: body.rfind(kind.start + content)] if kind.start else b""
+            self.skipped += len(before)
+            if before and any(one.begun(before) for one in self._kinds):
+                results.append(Fault("truncated"))
             if cut and not kind.whole and not kind.is_header(split(_text(content), kind.wire.split)):
                 self.skipped += len(body)
                 return False
             self._say(at, kind, content, results)
             return True
+        if fault is not None:
+            results.append(fault)
+            self.skipped += len(body)
+            return False
         return self._unknown(body, tail, results)
 
     def _unknown(self, body: bytes, tail: bytes, results: list[Result]) -> bool:

@@ -148,6 +148,9 @@ def test_after_any_garbage_the_line_behind_the_next_one_is_found(profile: Profil
 
 def test_a_line_that_was_cut_costs_no_line_behind_it() -> None:
     assert len(readings(GPS, GGA[:30] + RMC)) == 1
+    assert len(readings(GPS, RMC[:30] + GGA)) == 1
+    assert codes(GPS, RMC[:30] + GGA) == ["truncated"]
+    assert codes(GPS, b"\xff$$" + RMC) == []
     assert len(readings(GPS, b"\xff$$" + RMC)) == 1
     assert codes(BLOCK, b"\x02ST8\x03" + BLOCKS) == ["bad_checksum"]
     assert len(readings(BLOCK, b"\x02ST8\x03" + BLOCKS)) == 1
