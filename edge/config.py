@@ -454,6 +454,11 @@ def _sensor(
         _check_fit(page, keys, profile, address)
     if profile is None or address is None or not id_:
         return None  # else it is looked at beside the others, even if one of its values is wrong: all mistakes in one run
+    if every_s is not None and every_s < profile.min_every_s and address.kind != "replay":
+        why = f"{profile.id} wants at least {profile.min_every_s:g} s between two questions"
+        page.wrong(keys.get("every", mark), why, f"write every: {profile.min_every_s:g}s or more")
+    if "reduce" not in keys and not profile.ask and address.kind == "serial":
+        reduce = profile.reduce
     return SensorConfig(id_, profile, address, every_s or 60.0, "mean" if reduce == "mean" else "last")
 
 
