@@ -143,7 +143,7 @@ class Database:
             now = secrets.token_hex(4) if self.dialect == "sqlite" else self.incarnation(cursor)
             if now != before:
                 cursor.execute(self.sql(keep), (now,))
-        if now != before:
+        if before is not None and now != before:
             log.warning("database: incarnation changed before=%s now=%s; every gateway will say hello", before, now)
         if self.dialect == "sqlite":
             self._minted = now  # nobody else takes the file while we have it
