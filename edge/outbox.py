@@ -224,12 +224,18 @@ class Reader:
         log.error("row damaged path=%s stream=%s seq=%d why=%r", self.path, stream, seq, why)
 
     def _raw(self, stream: str, lo: int, hi: int) -> list[tuple[int, Any, int]]:
-        """Rows as they are on the card, whatever their crc."""
-        return self._ask(
-            "SELECT seq, raw, crc FROM row WHERE stream = (SELECT id FROM stream WHERE name = ?) AND seq BETWEEN ? AND ?"
-            " ORDER BY seq",
+        """Rows as they are on the card, whatever their crc. Raises Damaged where the tree's order is broken.
+
+        A search in such a tree ends among another stream's rows, whose crc is good: it does not cover the row's number.
+        """
+        found = self._ask(
+            "SELECT seq, raw, crc, stream, (SELECT id FROM stream WHERE name = ?1) FROM row"
+            " WHERE stream = (SELECT id FROM stream WHERE name = ?1) AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
             (stream, lo, hi),
         )
+        if any(owner != asked or not lo <= seq <= hi for seq, _, _, owner, asked in found):
+            raise Damaged("rows of one stream stand among another's", what=str(self.path))
+        return [entry[:3] for entry in found]
 
     def _away(self, stream: str) -> Ranges:
         absent = self.book().absent.get(stream)
@@ -597,7 +603,15 @@ class Outbox(Reader):
                 return self._write_leaving(entries, burial, plan)
             except Full as again:
                 full, rows = again, 2 * rows if again.quota else max(16, rows // 2)
+        if full.quota and may.drop and needed < self.quota_bytes // 4:
+            self._must_be_there(shelf, rows)
         raise full
+
+    def _must_be_there(self, shelf: Shelf, rows: int) -> None:
+        """Raises Damaged where nothing would ever make room: rows are listed that cannot be found, or all may leave in vain."""
+        listed = sum(map(len, shelf.present.values()))
+        if rows >= listed or any(len(self._seen(stream, numbers)) < len(numbers) for stream, numbers in shelf.present.items()):
+            raise Damaged("its pages hold nothing that could leave", what=str(self.path))
 
     def _be_content(self) -> None:
         """On a full disk the file stays as large as it is: the WAL's pages must find room in it."""
