@@ -17,7 +17,7 @@ from readings.row import parse
 from readings.sample import Sample
 from tests.faults import power
 from tests.faults.power import LOSSES, Loss, Op
-from tests.faults.writer import PM, moment
+from tests.faults.writer import CHANNELS, PM, moment
 
 LIES = (0.0, 0.0, 0.0, 0.3, 1.0)
 """Shares of syncs that a disk drops; three images of five are of an honest one."""
@@ -105,7 +105,7 @@ def _goes_on(box: Outbox) -> tuple[Outbox, bool]:
     for renewed in (False, True):
         try:
             box.begin("0.1.0", {"name": "gate"}, moment(1_000_000), [PM])
-            box.put(Sample("pm", moment(1_000_001), (1,) * 8, (1,) * 8))
+            box.put(Sample("pm", moment(1_000_001), (1,) * CHANNELS, (1,) * CHANNELS))
             assert box.commit() is not None
         except Damaged as damaged:
             box = box.renewed(damaged.why)

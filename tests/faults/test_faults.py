@@ -20,7 +20,7 @@ from tests.faults.crowd import Crowd, Station
 from tests.faults.field import devices
 from tests.faults.proxy import NONE, Fault, Proxy
 from tests.faults.returns import enrol
-from tests.faults.writer import PM, moment
+from tests.faults.writer import CHANNELS, PM, moment
 from tests.proofs.model.world import World
 from tests.servers import wait_until
 
@@ -126,7 +126,7 @@ def test_fault_17_without_inodes_samples_wait_and_become_rows_when_there_are_som
     try:
         box = Outbox.open(card / "outbox.db", quota_bytes=1 << 20)
         box.begin("0.1.0", {"name": "gate"}, moment(0), [PM])
-        box.put(Sample("pm", moment(1), (1,) * 8, (1,) * 8))
+        box.put(Sample("pm", moment(1), (1,) * CHANNELS, (1,) * CHANNELS))
         with pytest.raises(Refused):
             box.commit()
         subprocess.run(["mount", "-o", "remount,nr_inodes=100", str(card)], check=True)

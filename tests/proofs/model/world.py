@@ -310,11 +310,9 @@ class World:
         device.now = self.now
         device.produce(1)
         device.commit()
-        return (device.stream, self.newest_sample()) if not device.ring else None
-
-    def newest_sample(self) -> int:
-        rows, bad = self.gateway.card.rows[self.gateway.stream], self.gateway.card.bad
-        return max(seq for seq, item in rows.items() if item.kind == "sample" and (self.gateway.stream, seq) not in bad)
+        rows, bad = device.card.rows.get(device.stream, {}), device.card.bad
+        samples = [seq for seq, item in rows.items() if item.kind == "sample" and (device.stream, seq) not in bad]
+        return (device.stream, max(samples)) if samples and not device.ring else None
 
     def exchange(self) -> None:
         """All that can go goes, each hop in its time."""
