@@ -85,13 +85,17 @@ class Mosquitto:
         assert self._process is not None, "mosquitto is not running"
         return self._process.pid
 
-    def start(self) -> None:
-        """Returns when the port answers."""
+    def start(self, timeout_s: float = START_S) -> None:
+        """Returns when the port answers. One that does not come up fails the test and is not left behind."""
         command = [program("mosquitto"), "-c", str(self.config)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
         process = self._process
-        wait_until(lambda: process.poll() is not None or listens(self.port), f"mosquitto on port {self.port}")
+        try:
+            wait_until(lambda: process.poll() is not None or listens(self.port), f"mosquitto on port {self.port}", timeout_s)
+        except BaseException:
+            self.kill()
+            raise
         if process.poll() is not None:
             pytest.fail(f"mosquitto ended with {process.returncode}: {self.log.read_text()}")
 

@@ -17,7 +17,7 @@ import pytest
 from hub.database.engine import open_database
 from hub.fleet import broker
 from hub.fleet.enrolment import invite
-from tests.servers import free_port, mosquitto_at, wait_until
+from tests.servers import die_with_parent, free_port, mosquitto_at, wait_until
 
 pytestmark = pytest.mark.server  # each starts at least one hub, of two seconds' CPU
 
@@ -33,7 +33,9 @@ class Hub:
         self.environment = kept | {"DATA_DIR": str(folder), "MQTT_URL": "mqtt://127.0.0.1:9"} | binds | settings
         self.log = folder / f"log-{self.port}"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "hub", "run", *roles], env=self.environment, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hub", "run", *roles], env=self.environment, stderr=log, preexec_fn=die_with_parent
+            )
 
     def started(self) -> "Hub":
         wait_until(lambda: "hub started" in self.log.read_text() or self.process.poll() is not None, "the hub")
