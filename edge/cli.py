@@ -370,6 +370,10 @@ def profiles_show(name: str, folders: tuple[Path, ...]) -> None:
         click.echo(f"  {parameter:<16} {PARAMETERS[parameter].unit:<8}{span}{place}".rstrip())
     for caveat in profile.caveats:
         click.echo(f"caveat: {caveat}")
+    for source in profile.source:
+        click.echo(f"source: {source}")
+    if profile.extends:
+        click.echo(f"variant of: {profile.extends}")
 
 
 @profiles.command("check")

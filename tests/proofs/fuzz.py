@@ -52,20 +52,29 @@ def _stream(kind: type) -> Callable[[bytes], None]:
     return target
 
 
-def _registers(data: bytes) -> None:
+def _registers() -> Callable[[bytes], None]:
     """The first byte picks the device, eight more are the request."""
-    profiles = _of(RegisterWire)
-    reader = RegisterDecoder(profiles[data[0] % len(profiles)] if data else profiles[0])
-    reader.expected = expected_of(data[1:9], any_unit=len(data) % 2 == 0)
-    for result in [*reader.feed(data[9:]), *reader.finish()]:
-        assert isinstance(result, (Reading, Fault))
+    readers = [RegisterDecoder(profile) for profile in _of(RegisterWire)]
 
-
-def _json(data: bytes) -> None:
-    profiles = _of(JsonWire)
-    if data:
-        for result in decoder(profiles[data[0] % len(profiles)]).feed(data[1:]):
+    def target(data: bytes) -> None:
+        reader = readers[data[0] % len(readers)] if data else readers[0]
+        reader.reset()
+        reader.expected = expected_of(data[1:9], any_unit=len(data) % 2 == 0)
+        for result in [*reader.feed(data[9:]), *reader.finish()]:
             assert isinstance(result, (Reading, Fault))
+
+    return target
+
+
+def _json() -> Callable[[bytes], None]:
+    """The first byte picks the device, the others are its answer."""
+    readers = [decoder(profile) for profile in _of(JsonWire)]
+
+    def target(data: bytes) -> None:
+        for result in readers[data[0] % len(readers)].feed(data[1:]) if data else ():
+            assert isinstance(result, (Reading, Fault))
+
+    return target
 
 
 def _profile(data: bytes) -> None:
@@ -78,8 +87,8 @@ def _profile(data: bytes) -> None:
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "frame": _stream(FrameWire),
     "lines": _stream(LinesWire),
-    "registers": _registers,
-    "jsonpath": _json,
+    "registers": _registers(),
+    "jsonpath": _json(),
     "profile": _profile,
 }
 
@@ -98,21 +107,10 @@ def seeds(name: str) -> list[bytes]:
     return found
 
 
-def child(name: str, seconds: int, corpus: Path) -> None:
-    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # installed by scripts/prove fuzz only
-
-    for number, seed in enumerate(seeds(name)):
-        (corpus / f"seed-{number}").write_bytes(seed)
-    options = [f"-max_total_time={seconds}", "-timeout=5", "-rss_limit_mb=512", "-max_len=4096", "-print_final_stats=1"]
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={corpus}/", str(corpus)], TARGETS[name])
-    atheris.Fuzz()
-
-
 def run(name: str, seconds: int) -> tuple[str, int, str]:
     """A row: verdict, inputs tried, the last thing said."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.proofs.fuzz", "--child", name, "--seconds", str(seconds), "--corpus", folder]
+        command = [sys.executable, "-m", "tests.proofs.fuzz_child", name, str(seconds), folder]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 300, check=False)
         tried = re.search(r"number_of_executed_units: (\d+)", done.stderr)
         paths = re.findall(r"cov: (\d+)", done.stderr)
@@ -126,12 +124,7 @@ def run(name: str, seconds: int) -> tuple[str, int, str]:
 def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--seconds", type=int, default=60)
-    options.add_argument("--child")
-    options.add_argument("--corpus", type=Path)
     given = options.parse_args()
-    if given.child:
-        child(given.child, given.seconds, given.corpus)
-        return 0
     rows = [(name, *run(name, given.seconds)) for name in TARGETS]
     table = ["| target | result | inputs tried | |", "|---|---|---|---|"]
     table += [f"| {name} | {verdict} | {tried:,} | {said} |" for name, verdict, tried, said in rows]
