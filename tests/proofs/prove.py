@@ -141,7 +141,7 @@ class Results:
         self.found: dict[tuple[str, int], Found] = {(e["part"], e["chunk"]): e for e in map(json.loads, lines)}
 
     def add(self, part: str, chunk: int, found: Found) -> None:
-        entry = {"part": part, "chunk": chunk, **found}
+        entry = {"part": part, "chunk": chunk, "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "commit": _commit(), **found}
         self.found[part, chunk] = entry
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
@@ -174,12 +174,15 @@ def _in_time(
         yield from zip(some, pool.map(work, some), strict=True)
 
 
-def table(results: Results, commit: str) -> str:
+def table(results: Results) -> str:
     """What was run, as run."""
+    times = sorted((entry["at"], entry["commit"]) for entry in results.found.values() if "at" in entry)
+    (begun, first), (ended, last) = (times[0], times[-1]) if times else (("", ""), ("", ""))
     sums = {part: _sum(results.of(part)) for part in PARTS}
     e, p, f = sums["explorer"], sums["power cuts"], sums["processes"]
     lines = [
-        f"Run {datetime.now(UTC):%Y-%m-%d %H:%M} UTC at commit {commit}; {_machine()}.",
+        f"Run from {begun} to {ended} UTC at commits {first} to {last}; {_machine()}. The whole: {RUNS:,} runs, {IMAGES:,} images,"
+        f" {FAULTS} faults; what was run is in the table.",
         "",
         "| proof | what was run | violations |",
         "|---|---|---|",
@@ -209,6 +212,11 @@ def _sum(entries: list[Found]) -> Found:
     return total
 
 
+def _commit() -> str:
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return asked.stdout.strip() or "unknown"
+
+
 def _machine() -> str:
     cores = os.cpu_count()
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
@@ -229,11 +237,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=MINUTES)
     chosen = parser.parse_args()
     logging.disable(logging.CRITICAL)  # broken disks by the thousand
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    kept = Path.home() / ".cache" / "harmattan" / "ledger" / f"{commit or 'unknown'}.ndjson"
+    kept = Path.home() / ".cache" / "harmattan" / "ledger" / f"{_commit()}.ndjson"
     results = Results(chosen.found or kept)
     run(results, chosen.share, time.time() + 60 * chosen.minutes)
-    text = table(results, commit)
+    text = table(results)
     print(text)
     write(text)
     return 1 if any(entry["bad"] for entry in results.found.values()) else 0
