@@ -181,8 +181,8 @@ def table(results: Results) -> str:
     sums = {part: _sum(results.of(part)) for part in PARTS}
     e, p, f = sums["explorer"], sums["power cuts"], sums["processes"]
     lines = [
-        f"Run from {begun} to {ended} UTC at commits {first} to {last}; {_machine()}. The whole: {RUNS:,} runs, {IMAGES:,} images,"
-        f" {FAULTS} faults; what was run is in the table.",
+        f"Run from {begun} to {ended} UTC at commits {first} to {last}; {_machine()}. The whole: {RUNS:,} runs,"
+        f" {IMAGES:,} images, {FAULTS} faults; what was run is in the table.",
         "",
         "| proof | what was run | violations |",
         "|---|---|---|",
