@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 from msgspec import Struct
 
-from adapters.transport.base import Garbage, NoData, Unanswered, Unplugged, boottime_ns
+from adapters.transport.base import Garbage, NoData, Unanswered, Unplugged, Waking, WarmingUp, boottime_ns
 from edge.health import Clock
 from edge.poll import Polled, PortWorker, Post
 from readings.errors import Trouble
@@ -225,3 +225,33 @@ def test_an_instruments_own_time_has_no_boot_clock(bench: Bench) -> None:
     bench.port(post("a", Well("a", instrument=1_700_000_000_000)))
     at = bench.until(got(1, "a"))[-1].at
     assert (at.mono_ns, at.wall_ms) == (None, 1_700_000_000_000)
+
+
+def test_a_sleeper_is_woken_before_its_turn_and_nobody_hears_of_it(bench: Bench) -> None:
+    device, asleep = Well("a"), [False]
+
+    def rest(_: float) -> None:
+        asleep[0] = not asleep[0]
+        if not asleep[0]:
+            raise Waking("woken for its sample", again_s=0.1)
+
+    device.fault = rest
+    bench.port(Post("a", device, 0.4, 0.5, lead_s=0.1))
+    seen = bench.until(got(4, "a"))
+    assert {polled.state for polled in seen} == {"ok"}
+    first = device.asked_s[0]
+    samples = device.asked_s[::2]
+    assert all(abs((asked - first) / 0.4 - number) < 0.2 for number, asked in enumerate(samples[1:4], 1))
+
+
+def test_one_that_warms_up_is_asked_again_when_it_is_warm(bench: Bench) -> None:
+    device = Well("a")
+
+    def warming(_: float) -> None:
+        device.fault = None
+        raise WarmingUp("0 s more", again_s=0.1)
+
+    device.fault = warming
+    bench.port(post("a", device, every_s=60))
+    seen = bench.until(got(1, "a"))
+    assert [polled.state for polled in seen] == ["warming_up", "ok"]
