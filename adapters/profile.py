@@ -311,8 +311,8 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
 class State(Struct, frozen=True, forbid_unknown_fields=True):
     """What stands at `at` says: this answer is whole and right, yet holds no reading.
 
-    One of: `bytes` (these stand there), `equals` (one of these numbers or words), `differs` (anything but these), `bits` (any
-    bit of this mask is set), `present` (true: anything is there, false: nothing). An error is told as `device_error:<what stands
+    One of: `bytes` (these stand there), `equals` (one of these numbers or words), `differs` (anything but these), `mask` (any
+    bit of it is set), `present` (true: anything is there, false: nothing). An error is told as `device_error:<what stands
     there>`; `says`: where its own word stands, `code`: another first word (`api_error`).
     """
 
@@ -321,7 +321,7 @@ class State(Struct, frozen=True, forbid_unknown_fields=True):
     bytes: Hex = Hex()
     equals: tuple[int | float | str, ...] = ()
     differs: tuple[int | float | str, ...] = ()
-    bits: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
+    mask: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
     present: bool | None = None
     says: int | str | None = None
     code: Literal["device_error", "api_error"] = "device_error"
@@ -673,9 +673,9 @@ class _Rules:
             self.say(linerules.of_wire((*kind.keys, "wire"), kind.wire, self.kinds[0].wire))
 
     def state(self, key: tuple[str, ...], state: State, wire: Wire | None) -> None:
-        tests = [bool(state.bytes), bool(state.equals), bool(state.differs), bool(state.bits), state.present is not None]
+        tests = [bool(state.bytes), bool(state.equals), bool(state.differs), bool(state.mask), state.present is not None]
         if sum(tests) != 1:
-            self.wrong(key, "no single test", "one of bytes, equals, differs, bits, present")
+            self.wrong(key, "no single test", "one of bytes, equals, differs, mask, present")
         if wire is not None:
             self.condition(key, state.at, state.type, wire)
 

@@ -338,7 +338,7 @@ def _status_of(name: str, status: Status, plan: Plan) -> tuple[str, tuple[int, .
 def _holds(find: Find, test: State | Status) -> Holds:
     equals, differs = frozenset(map(word_of, test.equals)), frozenset(map(word_of, test.differs))
     present = test.present if isinstance(test, State) else None
-    mask = test.bits if isinstance(test, State) else 0 if test.bit is None else 1 << test.bit
+    mask = test.mask if isinstance(test, State) else 0 if test.bit is None else 1 << test.bit
 
     def holds(row: Any, top: Any) -> bool:
         value = find(row, top)

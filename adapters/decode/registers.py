@@ -237,8 +237,8 @@ def _holds(test: State | Status, raw: Number) -> bool:
         return raw not in test.differs
     if isinstance(test, Status):
         return test.bit is not None and bool(int(raw) >> test.bit & 1)
-    if test.bits:
-        return bool(int(raw) & test.bits)
+    if test.mask:
+        return bool(int(raw) & test.mask)
     if test.bytes:
         return int(raw).to_bytes(2, "big", signed=raw < 0) == test.bytes
     return False

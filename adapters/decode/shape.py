@@ -141,7 +141,7 @@ def _holds(state: State, found: int | float | None) -> bool:
         return state.present is False
     if state.equals or state.differs:
         return found in state.equals if state.equals else found not in state.differs
-    return bool(int(found) & state.bits) if state.bits else state.present is True
+    return bool(int(found) & state.mask) if state.mask else state.present is True
 
 
 def _marked(status: Status, wire: FrameWire) -> Test:
