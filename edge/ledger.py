@@ -137,9 +137,10 @@ class Ledger:
             self._hello_s, self._page = float("-inf"), 0
 
     def started(self, stream: str, previous: tuple[str, int] | None) -> None:
-        """This start's first rows are committed: the stream has its name."""
+        """This start's first rows are committed: the stream has its name. Rows that were `opened` with it are backlog."""
         self.stream, self.previous = stream, previous
         self._present.setdefault(stream, Ranges())
+        self._due = self._ends.get(stream, 0)
         if self._up:
             self._hello_s = float("-inf")
 

@@ -179,3 +179,13 @@ def test_an_answer_to_somebody_elses_nonce_counts_for_nothing() -> None:
     assert not it.answered_once
     assert it.all_safe() == {}
     assert said.nonce != "other"
+
+
+def test_enrolled_while_it_ran_the_rows_of_before_are_backlog_and_the_live_row_goes_first() -> None:
+    it = ledger(now=50_000)
+    it.started("now", None)
+    it.committed(50_001, 50_002)
+    it.flushed()
+    it.connected()
+    answer(it, hello(it))
+    assert sent(it)[0] == ("now", 50_001, 50_002)
