@@ -70,7 +70,7 @@ def _step(step: re.Match[str]) -> Step:
     if step["index"] is not None:
         return int(step["index"])
     if step["key"] is not None:
-        return Select(step["key"], step["word"])
+        return Select(step["key"], step["word"].strip())
     return step["quoted"] or step["bare"]
 
 

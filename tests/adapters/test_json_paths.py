@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.decode.times import moment_of, stamp
-from adapters.paths import ABSENT, finder, parsed, path_of, put, word_of
+from adapters.paths import ABSENT, Select, finder, parsed, path_of, put, word_of
 
 ANSWER = {
     "a": {"b": 1, "c.d": 2, "0": "key"},
@@ -64,7 +64,7 @@ def test_a_row_is_not_the_whole_answer() -> None:
 @given(st.text(alphabet='ab0.$[]="= ', max_size=12))
 def test_any_text_is_a_path_or_none_and_what_is_put_there_is_found_there(text: str) -> None:
     path = parsed(text)
-    if path is None:
+    if path is None or (path.steps and isinstance(path.steps[-1], Select)):  # the last step of that one is an object, no value
         return
     holder = put(None, path.steps, 5)
     assert finder([path])(holder, holder) == 5
