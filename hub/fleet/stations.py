@@ -35,7 +35,11 @@ class ChannelView(Struct, frozen=True):
 
 
 class Sensor(Struct, frozen=True):
-    """`name` is `<gateway>/<local id>`; `station` where it stands now."""
+    """`name` is `<gateway>/<local id>`; `station` where it stands now.
+
+    `state` is the gateway's newest word on it: ok, or why it gives nothing, as no_data, warming_up, error, no_answer,
+    unplugged; null before its first sample.
+    """
 
     id: int
     name: str
@@ -49,6 +53,7 @@ class Sensor(Struct, frozen=True):
     caveats: list[str]
     latest: Values | None
     last_seen: str | None
+    state: str | None
 
 
 class Station(Struct, frozen=True):
@@ -183,6 +188,7 @@ def _view(row: Row[Any], newest: Latest | None, channels: Mapping[int, list[Chan
         caveats=list(caveats(profile)) if profile else [],
         latest=_values(newest, channels.get(newest.schema, [])) if newest else None,
         last_seen=rfc3339(newest.received_ms) if newest else None,
+        state=(newest.state or "ok") if newest else None,
     )
 
 

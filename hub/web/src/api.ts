@@ -30,6 +30,7 @@ export interface Sensor {
   station: number | null;
   channels: Channel[];
   caveats: string[];
+  state?: string | null;
   latest: Values | null;
   last_seen: string | null;
 }

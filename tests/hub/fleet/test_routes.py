@@ -41,6 +41,22 @@ def test_a_station_shows_its_place_its_sensors_and_their_newest_values_with_flag
     assert face.get(f"/api/v1/sensors/{sensor['id']}").json() == sensor
 
 
+@pytest.mark.parametrize("state", ["no_data", "warming_up", "error", "no_answer"])
+def test_why_a_sensor_gives_nothing_is_told_and_zero_is_a_value(face: Face, state: str) -> None:
+    gateway = face.station("unilag-01", samples=1)
+    (sensor,) = face.get("/api/v1/sensors").json()["results"]
+    assert sensor["state"] == "ok"
+    lo = len(gateway.rows) + 1
+    gateway.sample([0, 0, 0], now_ms() + 1000)
+    face.feed(gateway, lo)
+    (sensor,) = face.get("/api/v1/sensors").json()["results"]
+    assert (sensor["state"], sensor["latest"]["values"]["pm2_5"], sensor["latest"]["flags"]["pm2_5"]) == ("ok", 0, 1)
+    gateway.event("sensor_state", {"state": state, "why": "as told"}, now_ms() + 2000, "pm")
+    face.feed(gateway, lo + 1)
+    (sensor,) = face.get("/api/v1/sensors").json()["results"]
+    assert (sensor["state"], set(sensor["latest"]["flags"].values())) == (state, {9})
+
+
 def test_a_sensor_is_found_by_its_name(face: Face) -> None:
     face.station("unilag-01", samples=1)
     face.station("unilag-02", samples=1)
