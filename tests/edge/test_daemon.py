@@ -35,7 +35,7 @@ from readings.errors import Stop, Trouble
 from readings.messages import Ack, Answer, Hello, Window, down_topic, hello_topic, read_hello, seal, up_topic
 from readings.ranges import Ranges
 from readings.row import Row
-from tests.servers import Mosquitto, free_port, wait_until
+from tests.servers import Mosquitto, absent, free_port, wait_until
 
 Plug = Callable[[str], "Plantower"]
 CATALOGUE = Catalogue.load()
@@ -564,7 +564,7 @@ def test_a_card_that_takes_its_time_delays_no_sensor(tmp_path: Path, plantower: 
     try:
         command = Command(tmp_path, *slow)
     except FileNotFoundError:
-        pytest.skip("needs strace")
+        absent("strace")
     wait_until(lambda: len(device.served) > 25, "samples", 40)
     os.kill(int((tmp_path / "outbox.db.lock").read_text()), signal.SIGTERM)
     _, said = command.process.communicate(timeout=30)
@@ -581,7 +581,7 @@ def test_a_failing_fsync_ends_the_daemon_with_75(tmp_path: Path, plantower: Plug
     try:
         command = Command(tmp_path, *inject)
     except FileNotFoundError:
-        pytest.skip("needs strace")
+        absent("strace")
     _, said = command.process.communicate(timeout=60)
     assert command.process.returncode == 75
     assert "SQLITE_IOERR_FSYNC" in said

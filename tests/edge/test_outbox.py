@@ -20,6 +20,7 @@ from readings.batch import HEADER_BYTES, decode, read_header
 from readings.errors import Retry, Stop
 from readings.row import crc, parse, schema_of
 from readings.sample import Channel, Moment, Sample, Schema
+from tests.servers import absent
 
 MIB = 1 << 20
 BOOT = "0b1c2d3e-0000-4000-8000-000000000001"
@@ -481,7 +482,7 @@ def test_a_failed_fsync_ends_the_process_and_the_file_is_never_synced_again(tmp_
     try:
         run = subprocess.run([*inject, sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     except FileNotFoundError:
-        pytest.skip("needs strace")
+        absent("strace")
     assert run.returncode == 75, run.stderr
     lines = run.stdout.splitlines()
     assert "SQLITE_IOERR_FSYNC" in lines[-1]
