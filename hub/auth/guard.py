@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 
 from hub import problems
-from hub.auth.tokens import BadToken, Caller, Role, Tokens
+from hub.auth.tokens import RANKS, BadToken, Caller, NetworkRole, Role, Tokens
 from hub.problems import Problem
 
 
@@ -21,35 +21,63 @@ class Policy(StrEnum):
     ONE_TIME_TOKEN = "one-time token"  # noqa: S105  # the name of a policy
 
 
-NEEDS = {Policy.AUTHENTICATED: (Role.AUTHENTICATED, Role.ADMIN), Policy.ADMIN: (Role.ADMIN,)}
+def guard(
+    caller: Caller | None, policy: Policy, network: int | None = None, *, least: NetworkRole | None = None, within: bool = False
+) -> None:
+    """Policy x network. Raises Problem: 401 for nobody, 403 for too low a role, 404 for another network: ids cannot be probed.
 
-
-def guard(caller: Caller | None, policy: Policy, network: int | None = None) -> None:
-    """Raises Problem: 401 for nobody, 403 for too low a role, 404 for another network, so that ids cannot be probed."""
-    needed = NEEDS.get(policy)
-    if needed is None:
+    Without a network: AUTHENTICATED takes anybody known; ADMIN takes the hub's own admins, and with `within` who is an admin of
+    any network, since the route asks again when it knows which. With one: its members of role `least` or higher (AUTHENTICATED:
+    viewer, ADMIN: admin, unless said otherwise).
+    """
+    if policy not in (Policy.AUTHENTICATED, Policy.ADMIN):
         return
     if caller is None:
         raise Problem(problems.NO_TOKEN, headers={"WWW-Authenticate": 'Bearer realm="harmattan"'})
-    if caller.role not in needed:
-        raise Problem(problems.FORBIDDEN)
     if network is not None and not member(caller, network):
         raise Problem(problems.NOT_FOUND)
+    if network is not None:
+        allowed = may(caller, network, least or (NetworkRole.ADMIN if policy is Policy.ADMIN else NetworkRole.VIEWER))
+    elif policy is Policy.ADMIN:
+        allowed = everywhere(caller) or (within and NetworkRole.ADMIN in (caller.networks or {}).values())
+    else:
+        allowed = caller.gateway is None
+    if not allowed:
+        raise Problem(problems.FORBIDDEN)
+
+
+def everywhere(caller: Caller | None) -> bool:
+    """Whether a caller is an admin of the hub itself."""
+    return caller is not None and caller.role is Role.ADMIN and caller.networks is None
 
 
 def member(caller: Caller | None, network: int) -> bool:
     """Whether a caller belongs to a network and may see what is private there."""
-    return caller is not None and (caller.networks is None or network in caller.networks)
+    return may(caller, network, NetworkRole.VIEWER)
+
+
+def may(caller: Caller | None, network: int, least: NetworkRole) -> bool:
+    """Whether a caller has this role or a higher one in a network. A hub's admin has every role in all."""
+    if caller is None or caller.gateway is not None:
+        return False
+    if caller.networks is None:
+        return caller.role is Role.ADMIN or least is NetworkRole.VIEWER
+    role = caller.networks.get(network)
+    return role is not None and RANKS[role] >= RANKS[least]
 
 
 class Allow:
-    """A route's policy, as its dependency: `@router.get(..., dependencies=[Depends(Allow(Policy.ADMIN))])`."""
+    """A route's policy, as its dependency: `@router.get(..., dependencies=[Depends(Allow(Policy.ADMIN))])`.
 
-    def __init__(self, policy: Policy) -> None:
+    `within`: an admin of one network may call it too; the route then guards the network that it is about.
+    """
+
+    def __init__(self, policy: Policy, *, within: bool = False) -> None:
         self.policy = policy
+        self.within = within
 
     async def __call__(self, request: Request) -> None:
-        guard(await caller_of(request), self.policy)
+        guard(await caller_of(request), self.policy, within=self.within)
 
 
 async def caller_of(request: Request) -> Caller | None:

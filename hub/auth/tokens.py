@@ -4,6 +4,7 @@ Every `token-<n>.pem` verifies, the highest signs: a key is changed by adding on
 """
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -40,12 +41,35 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+class NetworkRole(StrEnum):
+    """What a member may do in one network, each role all that the one before may.
+
+    viewer sees what is private, exact or under embargo; operator moves gateways, swaps sensors, posts readings, sees rejects;
+    admin also decides on members, keys, visibility and licence.
+    """
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+RANKS = {role: rank for rank, role in enumerate(NetworkRole)}
+
+
 class Caller(Struct, frozen=True):
-    """Who is asking. `networks`: the ids of those they belong to, None for all."""
+    """Who is asking. `networks`: their role in each they belong to, by id; None for admin of all.
+
+    `account` is a person's id, `session` the one their token was made in, `key` the API key they came with; `gateway` is the
+    id of the gateway whose key it is. A token made on the hub's own machine has none of these.
+    """
 
     name: str
     role: Role
-    networks: tuple[int, ...] | None = None
+    networks: Mapping[int, NetworkRole] | None = None
+    account: int | None = None
+    session: str | None = None
+    key: int | None = None
+    gateway: int | None = None
 
 
 class BadToken(Drop):
@@ -77,7 +101,7 @@ class Tokens:
         claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "jti": uuid4().hex, "iat": now, "exp": now + life_s}
         claims |= {"sub": caller.name, "role": caller.role.value}
         if caller.networks is not None:
-            claims |= {"net": list(caller.networks)}
+            claims |= {"net": {str(network): role.value for network, role in caller.networks.items()}}
         return jwt.encode(claims, self._signing.private, algorithm="EdDSA", headers={"kid": self._signing.kid})
 
     def read(self, token: str) -> Caller:
@@ -91,7 +115,7 @@ class Tokens:
             claims = jwt.decode(
                 token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, leeway=LEEWAY_S, options={"require": required}
             )
-            networks = msgspec.convert(claims.get("net"), tuple[int, ...] | None)
+            networks = msgspec.convert(claims.get("net"), dict[int, NetworkRole] | None, strict=False)
             return Caller(claims["sub"], Role(claims["role"]), networks)
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError) as error:
             raise BadToken(str(error) or "it cannot be read") from error

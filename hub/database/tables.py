@@ -42,7 +42,19 @@ meta = Table("meta", metadata, Column("key", String, primary_key=True), Column("
 
 # ---- the fleet: who may speak, where it stands
 
-network = Table("network", metadata, _id(), Column("slug", String, nullable=False, unique=True))
+network = Table(
+    "network",
+    metadata,
+    _id(),
+    Column("slug", String, nullable=False, unique=True),
+    Column("name", String, nullable=False, server_default=text("''")),
+    # What a new station of it gets; licence is an SPDX id or a name; data younger than the embargo is for members only.
+    Column("visibility", String, nullable=False, server_default=text("'public'")),
+    Column("licence", String),
+    Column("attribution", Text),
+    Column("embargo_s", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_ms", BigInteger),
+)
 
 gateway = Table(
     "gateway",
@@ -53,6 +65,11 @@ gateway = Table(
     Column("key_version", Integer, nullable=False, server_default=text("1")),
     Column("enrolled_ms", BigInteger),
     Column("revoked_ms", BigInteger),
+    # edge: a daemon that speaks MQTT; push: no daemon, its sensors post over HTTP with an API key of the gateway.
+    Column("kind", String, nullable=False, server_default=text("'edge'")),
+    # sha256 of its credential's key, so that the key names its gateway at POST /ingest.
+    Column("key_hash", String),
+    Index(None, "key_hash", unique=True),
 )
 
 token = Table(
@@ -75,6 +92,7 @@ station = Table(
     Column("alt", Float),
     Column("zone", String),
     Column("visibility", String, nullable=False, server_default=text("'public'")),
+    Column("closed_ms", BigInteger),
     UniqueConstraint("network", "name"),
 )
 
@@ -100,6 +118,140 @@ deployment = Table(
     Column("to_ms", BigInteger),
     Column("height_m", Float),
     Column("indoor", Boolean),
+)
+
+# ---- people: who may ask. Secrets are kept as hashes; `account` and not `user`, which is a word of SQL
+
+account = Table(
+    "account",
+    metadata,
+    _id(),
+    Column("email", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("password", String),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("password_ms", BigInteger),
+    Column("verified_ms", BigInteger),
+    Column("disabled_ms", BigInteger),
+    # TOTP: the secret, sealed with a key of DATA_DIR; when it was confirmed; the last time step that was used.
+    Column("totp", String),
+    Column("totp_ms", BigInteger),
+    Column("totp_step", BigInteger),
+)
+
+recovery_code = Table(
+    "recovery_code",
+    metadata,
+    Column("account", _Id, ForeignKey("account.id"), primary_key=True, autoincrement=False),
+    Column("hash", String, primary_key=True),
+    Column("used_ms", BigInteger),
+)
+
+membership = Table(
+    "membership",
+    metadata,
+    Column("account", _Id, ForeignKey("account.id"), primary_key=True, autoincrement=False),
+    Column("network", _Id, ForeignKey("network.id"), primary_key=True, autoincrement=False, index=True),
+    Column("role", String, nullable=False),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("account", _Id, ForeignKey("account.id"), nullable=False, index=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("ended_why", String),
+    Column("address", String),
+    Column("agent", String),
+)
+
+refresh = Table(
+    "refresh",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("session", String, ForeignKey("session.id"), nullable=False, index=True),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+)
+
+one_time = Table(
+    "one_time",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("account", _Id, ForeignKey("account.id"), index=True),
+    Column("email", String),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    _id(),
+    Column("hash", String, nullable=False, unique=True),
+    Column("hint", String, nullable=False),
+    Column("name", String, nullable=False),
+    # Whose it is: a person's or a gateway's, never both.
+    Column("account", _Id, ForeignKey("account.id"), index=True),
+    Column("gateway", _Id, ForeignKey("gateway.id"), index=True),
+    Column("scopes", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+)
+
+# ---- what was done, and what was not accepted
+
+audit = Table(
+    "audit",
+    metadata,
+    # Drawn by the writer under a lock held to the commit: the chain has no gap and one order.
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("address", String),
+    Column("action", String, nullable=False),
+    Column("object", String, nullable=False),
+    Column("network", _Id),
+    Column("detail", Text, nullable=False),
+    Column("previous", String, nullable=False),
+    Column("hash", String, nullable=False),
+    Index(None, "network", "id"),
+)
+
+reject = Table(
+    "reject",
+    metadata,
+    _id(),
+    Column("network", _Id, nullable=False),
+    Column("gateway", _Id),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("route", String, nullable=False),
+    Column("sensor", String),
+    Column("code", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Index(None, "network", "id"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("made_ms", BigInteger, nullable=False, index=True),
+    Column("request", String, nullable=False),
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("body", LargeBinary),
 )
 
 # ---- the front: what was taken, and the sets that say so

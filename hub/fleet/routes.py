@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hub import problems
 from hub.answers import Json, cursor, described, listing, place, tagged
-from hub.auth.guard import Allow, Asking, Policy, guard
+from hub.auth.guard import Allow, Asking, Policy, everywhere, guard
 from hub.auth.secrets import hub_secret
+from hub.auth.tokens import Caller, NetworkRole
 from hub.context import Opened
 from hub.fleet import enrolment
 from hub.fleet.category import Categories, Index
@@ -21,7 +22,8 @@ from hub.problems import Problem
 from hub.store.values import values_of
 
 router = APIRouter()
-PUBLIC, ADMIN, ONCE = (Depends(Allow(p)) for p in (Policy.PUBLIC, Policy.ADMIN, Policy.ONE_TIME_TOKEN))
+PUBLIC, ONCE = Depends(Allow(Policy.PUBLIC)), Depends(Allow(Policy.ONE_TIME_TOKEN))
+ADMIN = Depends(Allow(Policy.ADMIN, within=True))
 HIGHEST_ID = (1 << 63) - 1
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many, 1 to 1000.")]
@@ -137,7 +139,7 @@ def one_sensor(sensor: Id, context: Opened, caller: Asking) -> Response:
 def list_gateways(request: Request, context: Opened, caller: Asking, limit: Limit = 100, at: Cursor = None) -> Response:
     after = place(at, "gateways", 1)[0] if at else 0
     with context.database.read() as connection:
-        found = gateways(connection, networks=caller.networks if caller else (), after=after, limit=limit + 1)
+        found = gateways(connection, networks=administered(caller), after=after, limit=limit + 1)
     following = cursor("gateways", found[limit - 1].id) if len(found) > limit else None
     return listing(request, found[:limit], limit=limit, following=following)
 
@@ -161,6 +163,13 @@ def enrol(given: Token, context: Opened) -> Response:
     secret = hub_secret(settings.data_dir)
     made = enrolment.redeem(context.database, given.token, secret=secret, broker_dir=settings.broker)
     return Json(made, headers={"Cache-Control": "no-store"})
+
+
+def administered(caller: Caller | None) -> list[int] | None:
+    """The networks that a caller is an admin of; None for all."""
+    if everywhere(caller):
+        return None
+    return [network for network, role in ((caller and caller.networks) or {}).items() if role is NetworkRole.ADMIN]
 
 
 def known(number: int) -> int:

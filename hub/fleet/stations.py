@@ -122,7 +122,7 @@ def visible(caller: Caller | None) -> ColumnElement[bool]:
         return station.c.visibility != "private"
     if caller.networks is None:
         return true()
-    return (station.c.visibility != "private") | station.c.network.in_(caller.networks)
+    return (station.c.visibility != "private") | station.c.network.in_(list(caller.networks))
 
 
 def particle_channels(connection: Connection, sensor_ids: Iterable[int]) -> dict[int, Where]:

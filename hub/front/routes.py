@@ -17,7 +17,7 @@ EXAMPLE = Ledger([StreamLedger("3f1c9a0b7d2e4856", "9b1d2c3e4f506172", None, [[1
 
 
 @router.get(
-    "/gateways/{name}/ledger", tags=["gateways"], dependencies=[Depends(Allow(Policy.ADMIN))],
+    "/gateways/{name}/ledger", tags=["gateways"], dependencies=[Depends(Allow(Policy.ADMIN, within=True))],
     summary="A gateway's rows: produced, stored, pending, stream by stream", responses=described(Ledger, example=EXAMPLE),
 )  # fmt: skip
 def one_ledger(name: str, request: Request, context: Opened, caller: Asking) -> Response:

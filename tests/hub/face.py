@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from hub.app import create_app
-from hub.auth.tokens import Caller, Role
+from hub.auth.tokens import Caller, NetworkRole, Role
 from hub.context import Context
 from hub.database.engine import Database, open_database
 from hub.fleet import broker
@@ -52,7 +52,10 @@ class Face:
         return self.http.get(path, headers=headers | named.pop("headers", {}), **named)
 
     def token(self, role: Role = Role.ADMIN, networks: tuple[int, ...] | None = None, life_s: int = 60) -> str:
-        return str(self.app.state.tokens.sign(Caller("test", role, networks), life_s=life_s))
+        """A token of nobody in particular: admin of these networks or of all, or a viewer."""
+        within = NetworkRole.ADMIN if role is Role.ADMIN else NetworkRole.VIEWER
+        rights = None if networks is None else dict.fromkeys(networks, within)
+        return str(self.app.state.tokens.sign(Caller("test", role, rights), life_s=life_s))
 
     def enrol(self, *names: str) -> None:
         enrol(self.database, *names)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from hub.auth.guard import Policy, guard, member
 from hub.auth.secrets import kept
-from hub.auth.tokens import AUDIENCE, ISSUER, LEEWAY_S, LIFE_S, BadToken, Caller, Role, Tokens
+from hub.auth.tokens import AUDIENCE, ISSUER, LEEWAY_S, LIFE_S, BadToken, Caller, NetworkRole, Role, Tokens
 from hub.problems import Problem
 from readings.errors import Stop
 
@@ -24,7 +24,7 @@ def tokens(tmp_path: Path) -> Tokens:
 
 
 def test_a_token_gives_back_its_caller(tokens: Tokens) -> None:
-    member_of = Caller("ben", Role.AUTHENTICATED, (1, 7))
+    member_of = Caller("ben", Role.AUTHENTICATED, {1: NetworkRole.VIEWER, 7: NetworkRole.OPERATOR})
     assert tokens.read(tokens.sign(ADA)) == ADA
     assert tokens.read(tokens.sign(member_of)) == member_of
 
@@ -122,7 +122,7 @@ def test_a_key_file_that_is_none_stops_the_hub_and_is_named(tmp_path: Path) -> N
         Tokens.open(tmp_path)
 
 
-NOBODY, BEN = None, Caller("ben", Role.AUTHENTICATED, (1,))
+NOBODY, BEN = None, Caller("ben", Role.AUTHENTICATED, {1: NetworkRole.VIEWER})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,10 @@ NOBODY, BEN = None, Caller("ben", Role.AUTHENTICATED, (1,))
         (BEN, Policy.ADMIN, 1, 403),
         (ADA, Policy.ADMIN, None, None),
         (ADA, Policy.ADMIN, 2, None),
-        (Caller("eve", Role.ADMIN, (1,)), Policy.ADMIN, 2, 404),
+        (Caller("eve", Role.ADMIN, {1: NetworkRole.ADMIN}), Policy.ADMIN, 2, 404),
+        (Caller("eve", Role.ADMIN, {1: NetworkRole.ADMIN}), Policy.ADMIN, None, 403),
+        (Caller("push", Role.AUTHENTICATED, None, gateway=5), Policy.AUTHENTICATED, None, 403),
+        (Caller("push", Role.AUTHENTICATED, None, gateway=5), Policy.AUTHENTICATED, 1, 404),
     ],
 )
 def test_the_guard_lets_in_who_the_policy_names(

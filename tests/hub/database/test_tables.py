@@ -6,13 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text, update
 
 from hub.database import tables
-from hub.database.engine import Database, DatabaseAway, open_database
+from hub.database.engine import Database, DatabaseAway, make_engine, open_database
 from hub.database.migrate import MIGRATIONS, check, migrate, newest
 from readings.errors import Retry, Stop
 
@@ -37,6 +39,21 @@ def test_a_second_migration_changes_nothing(empty_url: str) -> None:
     migrate(empty_url)
     migrate(empty_url)
     check(empty_url)
+
+
+def test_a_hub_with_gateways_and_sensors_of_the_first_version_is_brought_up_to_date(empty_url: str) -> None:
+    with make_engine(empty_url).execution_options(harmattan_write=True).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO gateway (network, name) VALUES (1, 'demo-01')"))
+        connection.execute(text("INSERT INTO token (hash, gateway, expires_ms) VALUES ('00', 1, 5)"))
+        connection.execute(text("INSERT INTO sensor (network, gateway, local_id) VALUES (1, 1, 'pm')"))
+    migrate(empty_url)
+    with make_engine(empty_url).connect() as connection:
+        assert connection.execute(text("SELECT name, kind, key_hash FROM gateway")).all() == [("demo-01", "edge", None)]
+        assert connection.execute(text("SELECT gateway FROM sensor")).all() == [(1,)]
 
 
 def test_the_network_default_is_there_from_the_start(database: Database) -> None:
