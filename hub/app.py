@@ -8,10 +8,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 import hub.analytics.routes
+import hub.auth.routes
 import hub.fleet.routes
 import hub.front.routes
 from hub.analytics.live import Live
 from hub.analytics.readings import Readings
+from hub.auth.callers import Callers
 from hub.auth.tokens import Tokens
 from hub.context import Context
 from hub.fleet.category import Categories
@@ -21,7 +23,7 @@ from hub.http.middleware import BODY_S, Frame, Traffic
 from hub.store.sql import SampleStore
 
 PREFIX = "/api/v1"
-CAPABILITIES = (hub.fleet.routes.router, hub.front.routes.router, hub.analytics.routes.router)
+CAPABILITIES = (hub.auth.routes.router, hub.fleet.routes.router, hub.front.routes.router, hub.analytics.routes.router)
 
 
 def application() -> FastAPI:
@@ -43,6 +45,7 @@ def create_app(context: Context, traffic: Traffic | None = None, *, body_s: floa
     app.state.context = context
     app.state.traffic = traffic or Traffic()
     app.state.tokens = Tokens.open(context.settings.data_dir)
+    app.state.callers = Callers(context.database, app.state.tokens)
     app.state.categories = Categories(store)
     app.state.readings = Readings(context.database, store)
     app.state.live = Live(context.database)

@@ -24,7 +24,7 @@ from hub.app import create_app
 from hub.auth.secrets import hub_secret
 from hub.context import Condition, Context
 from hub.database.current import open_current
-from hub.fleet.enrolment import keys
+from hub.fleet.enrolment import keys, note_keys
 from hub.followers.runner import Followers
 from hub.front.bridge import Bridge
 from hub.http.deadline import Deadline
@@ -60,6 +60,8 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
             for role in SINGLETONS:
                 if role in roles:
                     stack.enter_context(_alone(settings.data_dir / f"{role}.lock", role))
+        if "api" in roles:
+            note_keys(context.database, hub_secret(settings.data_dir))
         context.conditions["database"] = lambda: _database(context)
         traffic = Traffic()
         app = create_app(context, traffic) if "api" in roles else None

@@ -4,11 +4,16 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from hub import problems
-from hub.auth.tokens import RANKS, BadToken, Caller, NetworkRole, Role, Tokens
+from hub.auth.callers import Callers, Credential, brought, within_scopes
+from hub.auth.tokens import RANKS, Caller, NetworkRole, Role
 from hub.problems import Problem
+
+PREFIX = "/api/v1"
+_FOUND = "harmattan.caller"
 
 
 class Policy(StrEnum):
@@ -81,22 +86,41 @@ class Allow:
 
 
 async def caller_of(request: Request) -> Caller | None:
-    """Who sent the request, None for anybody. A token that is not valid is refused even where none is needed. Raises Problem."""
-    given = request.headers.get("authorization")
-    if given is None:
-        return None
-    scheme, _, token = given.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise _refused("invalid_request", "write it as: Authorization: Bearer <token>")
-    tokens: Tokens = request.app.state.tokens
-    try:
-        return tokens.read(token.strip())
-    except BadToken as error:
-        raise _refused("invalid_token", str(error)) from error
+    """Who sent the request, None for anybody. What is not valid is refused even where none is needed. Raises Problem.
+
+    Looked up once a request, and in the thread pool unless this second's look is at hand. A key's scopes hold here, for all.
+    """
+    if _FOUND in request.scope:
+        found: Caller | None = request.scope[_FOUND]
+        return found
+    given = brought(request.headers)
+    caller = None if given is None else await _known(request, given)
+    request.scope[_FOUND] = caller
+    return caller
 
 
-def _refused(error: str, why: str) -> Problem:
-    return Problem(problems.NO_TOKEN, why, headers={"WWW-Authenticate": f'Bearer realm="harmattan", error="{error}"'})
+async def _known(request: Request, given: Credential) -> Caller:
+    callers: Callers = request.app.state.callers
+    known = callers.remembered(given)
+    if known is None:
+        known = await run_in_threadpool(callers.of, given)
+    if not within_scopes(known, request.method, request.url.path.removeprefix(PREFIX)):
+        raise Problem(problems.FORBIDDEN, f"this key's scopes are: {', '.join(sorted(known.scopes or ()))}")
+    return known.caller
+
+
+def signed_in(caller: Caller | None) -> tuple[int, str]:
+    """The account and the session of a person who signed in. Neither a key nor a token of the shell will do. Raises Problem."""
+    guard(caller, Policy.AUTHENTICATED)
+    if caller is None or caller.account is None or caller.session is None:
+        raise Problem(problems.FORBIDDEN, "sign in for this: a key or a token made in a shell may not do it")
+    return caller.account, caller.session
+
+
+def no_key(caller: Caller | None) -> None:
+    """Not by an API key: a person who signed in, or a token made on the hub's own machine. Raises Problem."""
+    if caller is not None and caller.key is not None:
+        raise Problem(problems.FORBIDDEN, "sign in for this: an API key may not do it")
 
 
 Asking = Annotated[Caller | None, Depends(caller_of)]

@@ -100,12 +100,14 @@ class Tokens:
         now = int(time() if now_s is None else now_s)
         claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "jti": uuid4().hex, "iat": now, "exp": now + life_s}
         claims |= {"sub": caller.name, "role": caller.role.value}
-        if caller.networks is not None:
+        if caller.session is not None:
+            claims |= {"sub": str(caller.account), "sid": caller.session}
+        elif caller.networks is not None:
             claims |= {"net": {str(network): role.value for network, role in caller.networks.items()}}
         return jwt.encode(claims, self._signing.private, algorithm="EdDSA", headers={"kid": self._signing.kid})
 
     def read(self, token: str) -> Caller:
-        """Raises BadToken with the reason."""
+        """Raises BadToken with the reason. A session's token says whose it is; the rights of its account are the database's."""
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             key = self._keys.get(kid) if isinstance(kid, str) else None
@@ -115,6 +117,9 @@ class Tokens:
             claims = jwt.decode(
                 token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, leeway=LEEWAY_S, options={"require": required}
             )
+            if "sid" in claims:
+                whose = msgspec.convert((claims["sub"], claims["sid"]), tuple[int, str], strict=False)
+                return Caller(claims["sub"], Role.AUTHENTICATED, {}, account=whose[0], session=whose[1])
             networks = msgspec.convert(claims.get("net"), dict[int, NetworkRole] | None, strict=False)
             return Caller(claims["sub"], Role(claims["role"]), networks)
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError) as error:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, insert, select, update
 
 from hub import problems
+from hub.auth.callers import key_hash
 from hub.database import tables
 from hub.database.engine import Database
 from hub.fleet import broker
@@ -77,18 +78,19 @@ def redeem(
     with database.write() as connection:
         gateway = _redeemable(connection, token, now)
         version = gateway.key_version + 1
+        key = down_key(secret, gateway.name, version).hex()
         connection.execute(update(tables.token).where(tables.token.c.hash == _hash(token)).values(used_ms=now))
         connection.execute(
             update(tables.gateway)
             .where(tables.gateway.c.id == gateway.id)
-            .values(key_version=version, enrolled_ms=now, revoked_ms=None)
+            .values(key_version=version, enrolled_ms=now, revoked_ms=None, key_hash=key_hash(key))
         )
         password = secrets.token_hex(32)
         try:
             broker.set_password(broker_dir, gateway.name, password)
         except Retry as error:
             raise Problem(problems.UNAVAILABLE, str(error), headers={"Retry-After": "30"}) from error
-    return Credential(gateway.name, password, down_key(secret, gateway.name, version).hex(), version, ca)
+    return Credential(gateway.name, password, key, version, ca)
 
 
 def revoke(database: Database, name: str, *, broker_dir: Path, now_ms: int | None = None) -> None:
@@ -98,7 +100,7 @@ def revoke(database: Database, name: str, *, broker_dir: Path, now_ms: int | Non
         gateway = connection.execute(select(tables.gateway).where(tables.gateway.c.name == name)).one_or_none()
         if gateway is None:
             raise NotEnrolled("there is no gateway of this name", what=name, hint="`harmattan-hub gateway list` shows all")
-        connection.execute(update(tables.gateway).where(tables.gateway.c.id == gateway.id).values(revoked_ms=now))
+        connection.execute(update(tables.gateway).where(tables.gateway.c.id == gateway.id).values(revoked_ms=now, key_hash=None))
         connection.execute(update(tables.token).where(tables.token.c.gateway == gateway.id).values(expires_ms=0))
     broker.remove(broker_dir, name)
 
@@ -106,6 +108,21 @@ def revoke(database: Database, name: str, *, broker_dir: Path, now_ms: int | Non
 def down_key(secret: bytes, gateway: str, key_version: int) -> bytes:
     """HKDF-SHA256(hub secret, gateway, key version): 32 bytes that seal what the hub tells this gateway (RFC 5869)."""
     return HKDF(SHA256(), 32, salt=b"harmattan down", info=f"{gateway}\0{key_version}".encode()).derive(secret)
+
+
+def note_keys(database: Database, secret: bytes) -> int:
+    """Gateways enrolled before their keys were good for POST /ingest: notes the hash of each. Returns how many there were."""
+    row = tables.gateway.c
+    lacking = (row.kind == "edge", row.enrolled_ms.is_not(None), row.revoked_ms.is_(None), row.key_hash.is_(None))
+    with database.read() as connection:
+        found = connection.execute(select(row.id, row.name, row.key_version).where(*lacking)).all()
+    if found:
+        with database.write() as connection:
+            for one in found:
+                hashed = key_hash(down_key(secret, one.name, one.key_version).hex())
+                same = (row.id == one.id, row.key_version == one.key_version, *lacking)
+                connection.execute(update(tables.gateway).where(*same).values(key_hash=hashed))
+    return len(found)
 
 
 def keys(database: Database, secret: bytes, clock: Callable[[], float] = monotonic) -> Callable[[str], tuple[bytes, int] | None]:

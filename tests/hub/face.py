@@ -1,8 +1,9 @@
 """A real hub face over a real SQLite file: uvicorn in a thread on a free port, fed through the front as a bridge would."""
 
+import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import time_ns
@@ -10,10 +11,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import insert
 
 from hub.app import create_app
 from hub.auth.tokens import Caller, NetworkRole, Role
 from hub.context import Context
+from hub.database import tables
 from hub.database.engine import Database, open_database
 from hub.fleet import broker
 from hub.followers.runner import Followers
@@ -56,6 +59,26 @@ class Face:
         within = NetworkRole.ADMIN if role is Role.ADMIN else NetworkRole.VIEWER
         rights = None if networks is None else dict.fromkeys(networks, within)
         return str(self.app.state.tokens.sign(Caller("test", role, rights), life_s=life_s))
+
+    def person(
+        self,
+        email: str,
+        *,
+        role: Role = Role.AUTHENTICATED,
+        networks: Mapping[int, NetworkRole] | None = None,
+        password: str | None = None,
+    ) -> str:
+        """A person with an account, signed in just now: the access token of their session. `networks`: their role in each."""
+        at, named, sid = now_ms(), email.partition("@")[0], secrets.token_hex(16)
+        values = {"email": email, "name": named, "role": role.value, "password": password, "created_ms": at, "verified_ms": at}
+        with self.database.write() as connection:
+            made = connection.execute(insert(tables.account).values(values)).inserted_primary_key
+            account = int(made[0])  # type: ignore[index]  # an insert of one row has one key
+            lasting = {"created_ms": at, "seen_ms": at, "expires_ms": at + DAY_MS}
+            connection.execute(insert(tables.session).values(id=sid, account=account, **lasting))
+            for network, within in (networks or {}).items():
+                connection.execute(insert(tables.membership).values(account=account, network=network, role=within.value))
+        return str(self.app.state.tokens.sign(Caller(named, role, {}, account=account, session=sid)))
 
     def enrol(self, *names: str) -> None:
         enrol(self.database, *names)
