@@ -71,6 +71,15 @@ class Caller(Struct, frozen=True):
     key: int | None = None
     gateway: int | None = None
 
+    @property
+    def audit_name(self) -> str:
+        """Who the audit log says it was: `gateway:demo-01`, `key:7`, `account:3`, or `token:<name>` of the hub's own machine."""
+        if self.gateway is not None:
+            return f"gateway:{self.name}"
+        if self.key is not None:
+            return f"key:{self.key}"
+        return f"token:{self.name}" if self.account is None else f"account:{self.account}"
+
 
 class BadToken(Drop):
     """Not one of ours, changed, meant for someone else, or over."""

@@ -145,6 +145,7 @@ def _records() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
     )
     op.create_index("ix_audit_network_id", "audit", ["network", "id"])
+    _append_only()
     op.create_table(
         "reject",
         sa.Column("id", _Id, sa.Identity(), nullable=False),
@@ -171,6 +172,37 @@ def _records() -> None:
         sa.PrimaryKeyConstraint("owner", "key", name="pk_idempotency"),
     )
     op.create_index("ix_idempotency_made_ms", "idempotency", ["made_ms"])
+    op.create_table(
+        "json_row",
+        sa.Column("gateway", _Id, autoincrement=False, nullable=False),
+        sa.Column("sensor", sa.String(), nullable=False),
+        sa.Column("time_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("gateway", "sensor", "time_ms", name="pk_json_row"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _append_only() -> None:
+    """The database refuses to change or to delete an entry of the audit log, whoever asks."""
+    said = "the audit log is append-only"
+    if op.get_bind().dialect.name == "sqlite":
+        for doing in ("UPDATE", "DELETE"):
+            op.execute(f"CREATE TRIGGER audit_{doing.lower()} BEFORE {doing} ON audit BEGIN SELECT RAISE(ABORT, '{said}'); END")
+        # INSERT OR REPLACE deletes without asking the trigger above.
+        op.execute(
+            "CREATE TRIGGER audit_insert BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)"
+            " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        )
+        return
+    op.execute(
+        "CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'restrict_violation'; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit"
+        " FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()"
+    )
 
 
 def downgrade() -> None:
