@@ -77,6 +77,18 @@ TOKEN_REVOKED = Kind(
     "This enrolment token was withdrawn",
     "A newer token was issued for this gateway, or the gateway was revoked. Issue a new one: `harmattan-hub gateway enrol NAME`.",
 )
+TOO_MANY_KEYS = Kind(
+    "too-many-keys",
+    409,
+    "There are too many API keys",
+    "A person and a gateway have at most 50 keys each. Revoke one not in use.",
+)
+TOTP_ON = Kind(
+    "totp-on",
+    409,
+    "Codes are asked for already",
+    "An authenticator app is set up for this account. Remove it first, with your password and a code.",
+)
 TOO_SLOW = Kind(
     "request-timeout", 408, "The request did not arrive in time", "A request has 30 s to arrive as a whole. Send it again."
 )
@@ -97,6 +109,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         *(NOT_FOUND, METHOD, NO_HTTP, INVALID, NO_TOKEN, FORBIDDEN),
         *(TOKEN_UNKNOWN, TOKEN_CUT, TOKEN_USED, TOKEN_EXPIRED, TOKEN_REVOKED),
+        *(TOO_MANY_KEYS, TOTP_ON),
         *(TOO_SLOW, TOO_LARGE, MEDIA, INTERNAL, UNAVAILABLE),
     )
 }
