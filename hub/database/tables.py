@@ -69,6 +69,11 @@ gateway = Table(
     Column("kind", String, nullable=False, server_default=text("'edge'")),
     # sha256 of its credential's key, so that the key names its gateway at POST /ingest.
     Column("key_hash", String),
+    # What it said in its newest hello, and when; when its broker said that it went.
+    Column("hello_ms", BigInteger),
+    Column("bye_ms", BigInteger),
+    Column("clock", String),
+    Column("version", String),
     Index(None, "key_hash", unique=True),
 )
 
@@ -93,6 +98,8 @@ station = Table(
     Column("zone", String),
     Column("visibility", String, nullable=False, server_default=text("'public'")),
     Column("closed_ms", BigInteger),
+    # What gateways call it, where people have given it another name since.
+    Column("site", String),
     UniqueConstraint("network", "name"),
 )
 
@@ -118,6 +125,20 @@ deployment = Table(
     Column("to_ms", BigInteger),
     Column("height_m", Float),
     Column("indoor", Boolean),
+    # Where a person moved it: the station that its gateway names. While it names that one, the person's word holds.
+    Column("told", _Id),
+)
+
+# A sensor that another one took over from: until then it was (gateway, local_id), whose rows of an earlier time are still its own.
+swap = Table(
+    "swap",
+    metadata,
+    _id(),
+    Column("gateway", _Id, nullable=False),
+    Column("local_id", String, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("sensor", _Id, nullable=False, unique=True),
+    UniqueConstraint("gateway", "local_id", "until_ms"),
 )
 
 # ---- people: who may ask. Secrets are kept as hashes; `account` and not `user`, which is a word of SQL
@@ -309,6 +330,17 @@ conflict = Table(
     UniqueConstraint("gateway", "stream", "seq", "crc_came"),
 )
 
+# Rows of HTTP that the log has, in batches of stream 0: the first 64 bits of a hash of the content. Made anew by `posts.reindex`.
+json_row = Table(
+    "json_row",
+    metadata,
+    Column("gateway", _Id, primary_key=True, autoincrement=False),
+    Column("sensor", String, primary_key=True),
+    Column("time_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("content", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # ---- settle's result: the log in an order in which each row's meaning is known
 
 ready = Table(
@@ -353,7 +385,8 @@ schema = Table(
     Column("row", BigInteger, nullable=False),
     Column("sensor", _Id, nullable=False, index=True),
     Column("content", Text, nullable=False),
-    UniqueConstraint("gateway", "stream", "row"),
+    # A row describes one sensor, and after a swap the one that took over as well.
+    Index(None, "gateway", "stream", "row", "sensor", unique=True),
 )
 
 channel = Table(

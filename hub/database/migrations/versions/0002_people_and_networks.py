@@ -11,6 +11,7 @@ _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     _networks()
+    _histories()
     _people()
     _sessions()
     _records()
@@ -28,6 +29,33 @@ def _networks() -> None:
     op.add_column("gateway", sa.Column("key_hash", sa.String(), nullable=True))
     # An index and no constraint: SQLite would copy the table for that, and may not drop one that others refer to.
     op.create_index("ix_gateway_key_hash", "gateway", ["key_hash"], unique=True)
+    for name, kind in (
+        ("hello_ms", sa.BigInteger()),
+        ("bye_ms", sa.BigInteger()),
+        ("clock", sa.String()),
+        ("version", sa.String()),
+    ):
+        op.add_column("gateway", sa.Column(name, kind, nullable=True))
+
+
+def _histories() -> None:
+    """Where a sensor stood, and which one answered to a name."""
+    op.add_column("station", sa.Column("site", sa.String(), nullable=True))
+    op.add_column("deployment", sa.Column("told", _Id, nullable=True))
+    op.create_table(
+        "swap",
+        sa.Column("id", _Id, sa.Identity(), nullable=False),
+        sa.Column("gateway", _Id, nullable=False),
+        sa.Column("local_id", sa.String(), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("sensor", _Id, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_swap"),
+        sa.UniqueConstraint("sensor", name="uq_swap_sensor"),
+        sa.UniqueConstraint("gateway", "local_id", "until_ms", name="uq_swap_gateway_local_id_until_ms"),
+    )
+    with op.batch_alter_table("schema") as schema:  # nothing refers to it by a key
+        schema.drop_constraint("uq_schema_gateway_stream_row", type_="unique")
+    op.create_index("ix_schema_gateway_stream_row_sensor", "schema", ["gateway", "stream", "row", "sensor"], unique=True)
 
 
 def _people() -> None:
