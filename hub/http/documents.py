@@ -68,7 +68,10 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made.setdefault("components", {})
         found = {name: schema for name, schema in components.get("schemas", {}).items() if "ValidationError" not in name}
         components["schemas"] = {**found, "Problem": _problem_schema(), **_gathered(made)}
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+        components["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
         for operations in made["paths"].values():
             for operation in operations.values():
                 _complete(operation)
@@ -90,9 +93,11 @@ def declared(router: APIRouter) -> APIRouter:
 def _complete(operation: dict[str, Any]) -> None:
     policy = Policy(operation[POLICY])
     if policy in (Policy.AUTHENTICATED, Policy.ADMIN):
-        operation["security"] = [{"token": []}]
+        operation["security"] = [{"token": []}, {"key": []}]
     elif policy is Policy.PUBLIC:
-        operation["security"] = [{}, {"token": []}]
+        operation["security"] = [{}, {"token": []}, {"key": []}]
+    elif policy is Policy.GATEWAY_KEY:
+        operation["security"] = [{"key": []}, {"token": []}]
     answers = operation["responses"]
     answers.pop("422", None)
     schema = {"$ref": "#/components/schemas/Problem"}

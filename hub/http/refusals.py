@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from hub import problems
@@ -17,6 +18,8 @@ _RAISED = (
 )
 BY_STATUS: Mapping[int, Kind] = {kind.status: kind for kind in _RAISED}
 """What frameworks raise by its number; any other 4xx is an invalid request."""
+EVERYTHING = "/{path:path}"
+"""The page's route, which answers where no other does: it knows GET alone."""
 
 
 def install(app: FastAPI) -> None:
@@ -29,6 +32,15 @@ def install(app: FastAPI) -> None:
 
 def answer(request: Request, problem: Problem) -> Response:
     return Response(problem.body(request.state.request_id), problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def absent(request: Request) -> Problem:
+    """What is not there; where it is with other methods, 405 with all of them (a framework names those of one route)."""
+    contexts = [context for context in iter_route_contexts(request.app.routes) if context.path != EVERYTHING]
+    known = {method for context in contexts if context.path_regex.match(request.url.path) for method in context.methods or ()}
+    if not known:
+        return Problem(problems.NOT_FOUND)
+    return Problem(problems.METHOD, headers={"Allow": ", ".join(sorted(known))})
 
 
 def _problem(request: Request, error: Exception) -> Response:
@@ -52,6 +64,8 @@ def _said(error: Mapping[str, Any]) -> dict[str, str]:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # as it was registered
+    if error.status_code == problems.METHOD.status and (refused := absent(request)).kind is problems.METHOD:
+        return answer(request, refused)
     kind = BY_STATUS.get(error.status_code, problems.INVALID if error.status_code < 500 else problems.INTERNAL)
     standard: Sequence[str] = ("Not Found", "Method Not Allowed")
     detail = "" if error.detail in standard else str(error.detail)

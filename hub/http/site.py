@@ -15,13 +15,12 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct
 
-from hub import problems
 from hub.auth.guard import Allow, Asking, Policy
 from hub.context import Opened
 from hub.fleet.category import Categories
 from hub.fleet.stations import stations
 from hub.http.documents import page
-from hub.problems import Problem
+from hub.http.refusals import EVERYTHING, absent
 
 DIST = Path(__file__).parent.parent / "web" / "dist"
 HASHED = re.compile(r"-[A-Za-z0-9_-]{8,}\.[a-z0-9]+$")
@@ -46,13 +45,13 @@ def read(folder: Path = DIST) -> Mapping[str, File]:
     return {path.relative_to(folder).as_posix(): _file(path) for path in found} if (folder / "index.html").is_file() else {}
 
 
-@router.get("/{path:path}")
+@router.get(EVERYTHING)
 def anything(path: str, request: Request, context: Opened, caller: Asking) -> Response:
     site: Mapping[str, File] = request.app.state.site
     if path in site:
         return _answer(request, site[path])
     if path.startswith(NO_PAGE) or (path and not site):
-        raise Problem(problems.NOT_FOUND)
+        raise absent(request)
     if site:
         return _answer(request, site["index.html"])
     categories: Categories = request.app.state.categories

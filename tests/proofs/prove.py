@@ -141,7 +141,7 @@ class Results:
         self.found: dict[tuple[str, int], Found] = {(e["part"], e["chunk"]): e for e in map(json.loads, lines)}
 
     def add(self, part: str, chunk: int, found: Found) -> None:
-        entry = {"part": part, "chunk": chunk, "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "commit": _commit(), **found}
+        entry = {"part": part, "chunk": chunk, "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "commit": commit(), **found}
         self.found[part, chunk] = entry
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
@@ -181,7 +181,7 @@ def table(results: Results) -> str:
     sums = {part: _sum(results.of(part)) for part in PARTS}
     e, p, f = sums["explorer"], sums["power cuts"], sums["processes"]
     lines = [
-        f"Run from {begun} to {ended} UTC at commits {first} to {last}; {_machine()}. The whole: {RUNS:,} runs,"
+        f"Run from {begun} to {ended} UTC at commits {first} to {last}; {machine()}. The whole: {RUNS:,} runs,"
         f" {IMAGES:,} images, {FAULTS} faults; what was run is in the table.",
         "",
         "| proof | what was run | violations |",
@@ -212,12 +212,12 @@ def _sum(entries: list[Found]) -> Found:
     return total
 
 
-def _commit() -> str:
+def commit() -> str:
     asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return asked.stdout.strip() or "unknown"
 
 
-def _machine() -> str:
+def machine() -> str:
     cores = os.cpu_count()
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
     return f"{platform.machine()}, {cores} cores, {system}, Python {platform.python_version()}"
@@ -237,7 +237,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=MINUTES)
     chosen = parser.parse_args()
     logging.disable(logging.CRITICAL)  # broken disks by the thousand
-    kept = Path.home() / ".cache" / "harmattan" / "ledger" / f"{_commit()}.ndjson"
+    kept = Path.home() / ".cache" / "harmattan" / "ledger" / f"{commit()}.ndjson"
     results = Results(chosen.found or kept)
     run(results, chosen.share, time.time() + 60 * chosen.minutes)
     text = table(results)

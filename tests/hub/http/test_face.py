@@ -52,7 +52,8 @@ def test_an_admin_route_wants_an_admin(face: Face) -> None:
 
 def test_health_says_that_the_process_lives_and_ready_what_is_missing(face: Face) -> None:
     assert face.get("/health").json()["status"] == "ok"
-    assert face.get("/ready").json() == {"ready": True, "parts": {}}
+    cache = {"ok": True, "why": "", "facts": {"kind": "memory", "shared": 0}}
+    assert face.get("/ready").json() == {"ready": True, "parts": {"cache": cache}}
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/sensors/99", "/api/v1/stations/0", "/assets/no.js", "/problems/no"])
@@ -69,6 +70,10 @@ def test_a_wrong_method_names_the_right_ones(face: Face) -> None:
     answer = face.http.delete("/api/v1/stations")
     problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "GET"
+    for method, path, allowed in (("GET", "/api/v1/enrol", "POST"), ("PUT", "/api/v1/enrol", "POST"), ("POST", "/", "GET")):
+        answer = face.http.request(method, path)
+        problem(answer, 405, "method-not-allowed")
+        assert answer.headers["allow"] == allowed
 
 
 def test_every_kind_of_problem_has_its_page(face: Face) -> None:
