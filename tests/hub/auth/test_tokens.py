@@ -11,7 +11,21 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from hub.auth.guard import Policy, guard, member
 from hub.auth.secrets import kept
-from hub.auth.tokens import AUDIENCE, ISSUER, LEEWAY_S, LIFE_S, BadToken, Caller, NetworkRole, Role, Tokens
+from hub.auth.tokens import (
+    AUDIENCE,
+    ISSUER,
+    LEEWAY_S,
+    LIFE_S,
+    LOOK_S,
+    BadToken,
+    Caller,
+    NetworkRole,
+    Role,
+    Tokens,
+    keys_in,
+    remove,
+    rotate,
+)
 from hub.problems import Problem
 from readings.errors import Stop
 
@@ -45,13 +59,75 @@ def test_the_key_is_made_once_is_ed25519_and_its_owners_only(tmp_path: Path) -> 
     assert jwt.get_unverified_header(first)["alg"] == "EdDSA"
 
 
-def test_a_new_key_signs_and_the_old_one_still_verifies(tmp_path: Path) -> None:
-    old = Tokens.open(tmp_path).sign(ADA)
-    Tokens.open(tmp_path / "other")
-    (tmp_path / "keys" / "token-2.pem").write_bytes((tmp_path / "other" / "keys" / "token-1.pem").read_bytes())
-    both = Tokens.open(tmp_path)
-    assert both.read(old) == ADA
-    assert jwt.get_unverified_header(both.sign(ADA))["kid"] != jwt.get_unverified_header(old)["kid"]
+def test_a_new_key_signs_at_once_and_the_old_one_still_verifies(tmp_path: Path) -> None:
+    now = [0.0]
+    running = Tokens.open(tmp_path, lambda: now[0])
+    old = running.sign(ADA)
+    added = rotate(tmp_path)
+    assert (added.number, (tmp_path / "keys" / "token-2.pem").stat().st_mode & 0o077) == (2, 0)
+    assert kid_of(running.sign(ADA)) == kid_of(old)  # not looked yet
+    now[0] = LOOK_S
+    assert kid_of(running.sign(ADA)) == added.kid != kid_of(old)
+    assert running.read(old) == ADA
+
+
+def test_a_token_signed_by_another_process_with_a_key_just_added_is_read_at_once(tmp_path: Path) -> None:
+    running = Tokens.open(tmp_path)
+    rotate(tmp_path)
+    assert running.read(Tokens.open(tmp_path).sign(ADA)) == ADA
+
+
+def test_a_removed_key_verifies_no_more_and_the_first_is_not_made_again(tmp_path: Path) -> None:
+    now = [0.0]
+    running = Tokens.open(tmp_path, lambda: now[0])
+    old = running.sign(ADA)
+    rotate(tmp_path)
+    assert remove(tmp_path, kid_of(old)).number == 1
+    now[0] = LOOK_S
+    with pytest.raises(BadToken, match="does not have"):
+        running.read(old)
+    assert [key.number for key in keys_in(tmp_path / "keys")] == [2]
+    assert kid_of(Tokens.open(tmp_path).sign(ADA)) == kid_of(running.sign(ADA))
+    assert rotate(tmp_path).number == 3
+
+
+def test_the_key_that_signs_and_one_that_is_not_there_are_not_removed(tmp_path: Path) -> None:
+    signing = kid_of(Tokens.open(tmp_path).sign(ADA))
+    with pytest.raises(Stop, match="it is the key that signs"):
+        remove(tmp_path, signing)
+    for kid in ("0" * 16, "../token-1.pem", ""):
+        with pytest.raises(Stop, match="no key of this id"):
+            remove(tmp_path, kid)
+    assert len(list((tmp_path / "keys").iterdir())) == 1
+
+
+def test_a_broken_key_file_that_appears_later_changes_nothing_and_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    running = Tokens.open(tmp_path, lambda: now[0])
+    old = running.sign(ADA)
+    (tmp_path / "keys" / "token-2.pem").write_bytes(b"half a key")
+    now[0] = LOOK_S
+    assert kid_of(running.sign(ADA)) == kid_of(old)
+    assert running.read(old) == ADA
+    assert "token keys stay as they were" in caplog.text
+    assert "token-2.pem" in caplog.text
+
+
+def test_a_token_says_what_rfc_9068_wants_said(tokens: Tokens) -> None:
+    person = Caller("ada", Role.ADMIN, None, account=3, session="5f5f")
+    token = tokens.sign(person, now_s=1000)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert {name: claims[name] for name in ("iss", "aud", "sub", "sid", "role", "iat", "exp")} == {
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "3", "sid": "5f5f", "role": "admin", "iat": 1000, "exp": 1900,
+    }  # fmt: skip
+    assert len(claims["jti"]) == 32
+    assert jwt.get_unverified_header(token) == {"alg": "EdDSA", "typ": "at+jwt", "kid": kid_of(token)}
+
+
+def kid_of(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
 
 
 def forged(tokens: Tokens, **changed: object) -> str:
