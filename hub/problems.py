@@ -83,12 +83,51 @@ TOO_MANY_KEYS = Kind(
     "There are too many API keys",
     "A person and a gateway have at most 50 keys each. Revoke one not in use.",
 )
+LOGIN_FAILED = Kind(
+    "login-failed",
+    401,
+    "This address and password do not belong together",
+    "The hub does not say which of the two is wrong, nor whether an account is disabled. A new password: /#/forgot.",
+)
+CODE_REQUIRED = Kind(
+    "code-required",
+    401,
+    "This account asks for a code",
+    "Send `code`: six digits of the authenticator app, good once, or one of the recovery codes.",
+)
+SESSION_OVER = Kind(
+    "session-over",
+    401,
+    "This session is over",
+    "It was ended, was idle for 14 days or is 90 days old; or its refresh token came back after it was used. Sign in again.",
+)
+LINK_OVER = Kind(
+    "link-over",
+    410,
+    "This link does not work any more",
+    "A link works once and for a while: an hour for a new password, 48 hours for an address or a new account. Ask for another.",
+)
+REGISTRATION_CLOSED = Kind(
+    "registration-closed", 403, "This hub makes no accounts by itself", "Ask an admin of the hub for an account."
+)
+CROSS_SITE = Kind(
+    "cross-site",
+    403,
+    "Only this hub's own pages may use its cookie",
+    "A browser says where a request comes from. Programs take the refresh token from the answer, not from the cookie.",
+)
+ADDRESS_TAKEN = Kind(
+    "address-taken", 409, "This address has an account", "Find it in the list of users, or take another address."
+)
+LAST_ADMIN = Kind("last-admin", 409, "The hub would be without an admin", "Make another admin first.")
+NO_MAIL = Kind("no-mail", 409, "This hub sends no mail", "Its SMTP_URL is not set. An admin of the hub can hand out links.")
 TOTP_ON = Kind(
     "totp-on",
     409,
     "Codes are asked for already",
     "An authenticator app is set up for this account. Remove it first, with your password and a code.",
 )
+TOO_MANY = Kind("too-many-requests", 429, "That was too often", "Wait for the seconds that Retry-After names, then try again.")
 TOO_SLOW = Kind(
     "request-timeout", 408, "The request did not arrive in time", "A request has 30 s to arrive as a whole. Send it again."
 )
@@ -104,13 +143,51 @@ UNAVAILABLE = Kind(
     "Try again after the seconds that Retry-After names. /ready says what is missing.",
 )
 
+NAME_TAKEN = Kind(
+    "name-taken", 409, "This name is taken", "Names of networks and gateways are unique in a hub, those of stations in a network."
+)
+IN_USE = Kind(
+    "in-use",
+    409,
+    "This is still in use",
+    "What has a history is kept. A network goes when it is empty, a station closes when no sensor stands there, a sensor goes "
+    "while it has no samples.",
+)
+OVERLAP = Kind(
+    "history-overlap",
+    409,
+    "This would overlap what is known already",
+    "A sensor stands at one place at a time, and one sensor answers to a name. `from` may lie in the past, but not before the "
+    "newest change.",
+)
+STATION_CLOSED = Kind(
+    "station-closed",
+    409,
+    "This station is closed",
+    "Nothing moves to a closed station. It is kept for its history; make another one.",
+)
+LAST_NETWORK_ADMIN = Kind(
+    "last-network-admin",
+    409,
+    "A network keeps one admin",
+    "Make somebody else an admin of this network first, or ask an admin of the hub.",
+)
+NOT_THIS_GATEWAY = Kind(
+    "gateway-state",
+    409,
+    "This gateway is not in a state for that",
+    "An enrolled gateway is revoked before it is invited again; one of kind push has keys and no invitation; a revoked one has none.",
+)
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         *(NOT_FOUND, METHOD, NO_HTTP, INVALID, NO_TOKEN, FORBIDDEN),
         *(TOKEN_UNKNOWN, TOKEN_CUT, TOKEN_USED, TOKEN_EXPIRED, TOKEN_REVOKED),
-        *(TOO_MANY_KEYS, TOTP_ON),
-        *(TOO_SLOW, TOO_LARGE, MEDIA, INTERNAL, UNAVAILABLE),
+        *(TOO_MANY_KEYS, TOTP_ON, LOGIN_FAILED, CODE_REQUIRED, SESSION_OVER, LINK_OVER, REGISTRATION_CLOSED),
+        *(CROSS_SITE, ADDRESS_TAKEN, LAST_ADMIN, NO_MAIL),
+        *(NAME_TAKEN, IN_USE, OVERLAP, STATION_CLOSED, LAST_NETWORK_ADMIN, NOT_THIS_GATEWAY),
+        *(TOO_MANY, TOO_SLOW, TOO_LARGE, MEDIA, INTERNAL, UNAVAILABLE),
     )
 }
 
