@@ -15,7 +15,8 @@ from hub.analytics.live import Live
 from hub.analytics.readings import Readings
 from hub.auth.callers import Callers
 from hub.auth.tokens import Tokens
-from hub.context import Context
+from hub.cache import Limits, open_limits
+from hub.context import Condition, Context
 from hub.fleet.category import Categories
 from hub.http import documents, health, refusals, site
 from hub.http.documents import declared
@@ -44,6 +45,8 @@ def create_app(context: Context, traffic: Traffic | None = None, *, body_s: floa
     store = SampleStore(context.database)
     app.state.context = context
     app.state.traffic = traffic or Traffic()
+    app.state.limits = limits = open_limits(context.settings.redis_url)
+    context.conditions["cache"] = lambda: _cache(limits)
     app.state.tokens = Tokens.open(context.settings.data_dir)
     app.state.callers = Callers(context.database, app.state.tokens)
     app.state.categories = Categories(store)
@@ -72,3 +75,10 @@ def document() -> dict[str, object]:
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     yield
     app.state.live.close()
+    app.state.limits.close()
+
+
+def _cache(limits: Limits) -> Condition:
+    """Redis away is told and no reason to be taken out of service: limits are then counted in each process."""
+    state = limits.state()
+    return Condition(True, state.why, {"kind": state.kind, "shared": int(state.ok and state.kind == "redis")})

@@ -22,7 +22,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 LogLevel = Literal["debug", "info", "warning", "error"]
 Names = Annotated[tuple[str, ...], NoDecode]
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_LATER = ("KAFKA_BROKERS", "INFLUX_URL", "INFLUX_TOKEN", "INFLUX_ORG", "INFLUX_BUCKET", "REDIS_URL", "SMTP_URL")
+_LATER = ("KAFKA_BROKERS", "INFLUX_URL", "INFLUX_TOKEN", "INFLUX_ORG", "INFLUX_BUCKET", "SMTP_URL")
 
 
 class Settings(BaseSettings):
@@ -107,6 +107,21 @@ class Settings(BaseSettings):
         if value and (_split(value).scheme not in ("http", "https") or not _split(value).hostname):
             raise ValueError(f"'{value}' is no web address; write https://hub.example.org")
         return value.rstrip("/") if value else None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        url = _split(value)
+        path = url.path.strip("/")
+        known = (
+            url.hostname and (not path or path.isdecimal())
+            if url.scheme in ("redis", "rediss")
+            else url.scheme == "unix" and path
+        )
+        if value and not known:
+            hint = "write redis://host:6379/0, rediss://user:password@host:6379/0 or unix:///run/redis/redis.sock"
+            raise ValueError(f"'{_without_password(url)}' is no Redis; {hint}")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -1,4 +1,4 @@
-"""What every test may ask for: a real mosquitto, a fresh PostgreSQL database, the repository's root."""
+"""What every test may ask for: a real mosquitto, a Redis, a fresh PostgreSQL database, the repository's root."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.servers import Mosquitto, Postgres, RunningMosquitto, open_mosquitto, postgres_server
+from tests.servers import Mosquitto, Postgres, RunningMosquitto, open_mosquitto, open_redis, postgres_server
 
 # A shell's background job starts with Ctrl-C ignored, and every program that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,3 +47,13 @@ def postgres(postgres_session: Postgres) -> Iterator[str]:
     url = postgres_session.new_database()
     yield url
     postgres_session.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """One Redis for the whole run, forgetful. A test that kills its Redis opens its own."""
+    if running := os.environ.get("HARMATTAN_TEST_REDIS"):
+        yield running
+        return
+    with open_redis() as server:
+        yield server.url

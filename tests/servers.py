@@ -1,7 +1,8 @@
-"""A folder in; a real mosquitto or PostgreSQL on a free loopback port out. Each dies with the test run that started it.
+"""A folder in; a real mosquitto, PostgreSQL or Redis on a free loopback port out. Each dies with the test run that started it.
 
-`HARMATTAN_TEST_MQTT` (mqtt://127.0.0.1:1883, anonymous) and `HARMATTAN_TEST_POSTGRES` (postgresql://user@host:port/database) name
-servers that run already; else Debian's own are started. A server that is not installed skips its tests, in CI it fails them.
+`HARMATTAN_TEST_MQTT` (mqtt://127.0.0.1:1883, anonymous), `HARMATTAN_TEST_POSTGRES` (postgresql://user@host:port/database) and
+`HARMATTAN_TEST_REDIS` (redis://127.0.0.1:6379/0) name servers that run already;
+else Debian's own are started. A server that is not installed skips its tests, in CI it fails them.
 """
 
 import ctypes
@@ -218,3 +219,49 @@ def _answers(url: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+class Redis:
+    """One redis-server that keeps nothing on disk; may be killed and started again, empty, on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        log = self.folder / "redis.log"
+        named = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, "save": "", "appendonly": "no", "logfile": log}
+        command = [program("redis-server"), *(str(part) for name, value in named.items() for part in (f"--{name}", value))]
+        self._process = process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        wait_until(lambda: process.poll() is not None or listens(self.port), f"redis-server on port {self.port}")
+        if process.poll() is not None:
+            pytest.fail(f"redis-server ended with {process.returncode}: {log.read_text() if log.exists() else 'no log'}")
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """kill -9; nothing happens when it is down already."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def open_redis() -> Iterator[Redis]:
+    """A redis-server of this test's own, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="harmattan-redis-") as folder:
+        server = Redis(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
