@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext
 
 from hub import problems
 from hub.auth.callers import Callers, Credential, brought, within_scopes
@@ -126,6 +126,6 @@ def no_key(caller: Caller | None) -> None:
 Asking = Annotated[Caller | None, Depends(caller_of)]
 
 
-def policies(route: APIRoute) -> list[Policy]:
+def policies(route: APIRoute | RouteContext) -> list[Policy]:
     """What a route declares: exactly one, or a test fails."""
     return [used.call.policy for used in route.dependant.dependencies if isinstance(used.call, Allow)]

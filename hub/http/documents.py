@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hub import problems
@@ -72,26 +72,25 @@ def document(app: FastAPI) -> dict[str, Any]:
             "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
-        for operations in made["paths"].values():
-            for operation in operations.values():
-                _complete(operation)
+        for route in iter_route_contexts(app.routes):
+            for method in (route.methods or ()) if route.include_in_schema else ():
+                _complete(made["paths"][route.path][method.lower()], policies(route)[0])
         app.openapi_schema = made
     return app.openapi_schema
 
 
 def declared(router: APIRouter) -> APIRouter:
-    """The router, each of its routes marked with its policy for the document. Raises RuntimeError for one that declares none."""
-    for route in router.routes:
-        if isinstance(route, APIRoute):
+    """The router, when each of its routes declares one policy. Raises RuntimeError for one that does not."""
+    for route in iter_route_contexts(router.routes):
+        if isinstance(route.original_route, APIRoute):
             found = policies(route)
             if len(found) != 1:
                 raise RuntimeError(f"{route.path} declares {len(found)} policies; give it one Depends(Allow(Policy...))")
-            route.openapi_extra = {POLICY: found[0].value}
     return router
 
 
-def _complete(operation: dict[str, Any]) -> None:
-    policy = Policy(operation[POLICY])
+def _complete(operation: dict[str, Any], policy: Policy) -> None:
+    operation[POLICY] = policy.value
     if policy in (Policy.AUTHENTICATED, Policy.ADMIN):
         operation["security"] = [{"token": []}, {"key": []}]
     elif policy is Policy.PUBLIC:
