@@ -176,7 +176,7 @@ NOT_THIS_GATEWAY = Kind(
     "gateway-state",
     409,
     "This gateway is not in a state for that",
-    "An enrolled gateway is revoked before it is invited again; one of kind push has keys and no invitation; a revoked one has none.",
+    "Revoke an enrolled gateway before it is invited again. One of kind push has keys and no invitation, a revoked one neither.",
 )
 
 KINDS: Mapping[str, Kind] = {

@@ -19,7 +19,8 @@ from sqlalchemy import select
 from hub.auth.guard import member
 from hub.auth.tokens import Caller
 from hub.database.engine import Database
-from hub.database.tables import deployment, gateway, sensor, station
+from hub.database.tables import deployment, gateway, network, sensor, station
+from hub.fleet.visibility import END_MS, FIRST_MS, PRIVATE, changes
 from hub.followers.reader import Entry, Reader
 from hub.front import cursor
 from hub.front.decoded import Decoded
@@ -40,12 +41,14 @@ RESET, HEARTBEAT, BEGIN = b"event: reset\ndata: {}\n\n", b": still here\n\n", b"
 
 
 class Place(Struct, frozen=True):
-    """Where a sensor stands now, and who may see it."""
+    """Where a sensor stood [from, to), and who may see it at once: `members`, where the place is private or under embargo."""
 
     name: str
     station: int
     network: int
-    private: bool
+    members: bool
+    from_ms: int
+    to_ms: int
 
 
 class Event(Struct, frozen=True):
@@ -78,7 +81,7 @@ class Listener:
         place = event.place
         if (event.ready, event.index) <= self.floor or (self._stations is not None and place.station not in self._stations):
             return False
-        return not place.private or member(self._caller, place.network)
+        return not place.members or member(self._caller, place.network)
 
     def text(self, events: Sequence[Event]) -> bytes:
         return b"".join(event.text for event in events if self.wants(event))
@@ -97,8 +100,9 @@ class Live:
         self._now_ms = now_ms
         self._reader = Reader(database, Decoded(KEPT_ROWS))
         self._reading = threading.Lock()
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, list[Place]] = {}
         self._places_until = 0.0
+        self._places_of: tuple[int, int] | None = None
         self._listeners: set[Listener] = set()
         self._position = 0
         self._stop = threading.Event()
@@ -204,6 +208,8 @@ class Live:
         with self._reading:
             with self._database.read() as connection:
                 entries = self._reader.after(connection, position, upto=upto)
+                if entries and (now := changes(connection)) != self._places_of:
+                    self._places, self._places_of = {}, now
             if not entries:
                 return (position if upto is None else upto), []
             return entries[-1].id, [event for entry in entries for event in self._events(entry)]
@@ -217,7 +223,7 @@ class Live:
         channels = {known.id: [(c.parameter, c.unit) for c in known.content.channels] for known in entry.schemas.values()}
         events = []
         for index, row in enumerate(samples):
-            place = self._place(row.sensor)
+            place = self._place(row.sensor, row.time_ms)
             if place is not None:
                 said = msgspec.json.encode(values_of(row.time_ms, channels[row.schema], row.body, row.flags))
                 head = f'{{"station":{place.station},"sensor":{row.sensor},"name":"{place.name}",'
@@ -225,28 +231,30 @@ class Live:
                 events.append(Event(entry.id, index, place, text))
         return events
 
-    def _place(self, sensor_id: int) -> Place | None:
+    def _place(self, sensor_id: int, time_ms: int) -> Place | None:
+        """Where a sensor stood at a time."""
         if monotonic() > self._places_until or sensor_id not in self._places:
             self._places = self._all_places()
             self._places_until = monotonic() + PLACES_KEPT_S
-        return self._places.get(sensor_id)
+        return next((place for place in self._places.get(sensor_id, ()) if place.from_ms <= time_ms < place.to_ms), None)
 
-    def _all_places(self) -> dict[int, Place]:
+    def _all_places(self) -> dict[int, list[Place]]:
+        """Of each sensor where it stood, the newest first. Before its first place it stood there too."""
+        private = (station.c.visibility == PRIVATE).label("private")
         asked = (
-            select(
-                sensor.c.id,
-                gateway.c.name,
-                sensor.c.local_id,
-                station.c.id.label("station"),
-                station.c.network,
-                station.c.visibility,
-            )
-            .join(deployment, (deployment.c.sensor == sensor.c.id) & deployment.c.to_ms.is_(None))
+            select(sensor.c.id, gateway.c.name, sensor.c.local_id, deployment, station.c.network, private, network.c.embargo_s)
+            .join(deployment, deployment.c.sensor == sensor.c.id)
             .join(station, station.c.id == deployment.c.station)
+            .join(network, network.c.id == station.c.network)
             .join(gateway, gateway.c.id == sensor.c.gateway)
+            .order_by(sensor.c.id, deployment.c.from_ms)
         )
+        found: dict[int, list[Place]] = {}
         with self._database.read() as connection:
-            return {
-                row.id: Place(f"{row.name}/{row.local_id}", row.station, row.network, row.visibility == "private")
-                for row in connection.execute(asked)
-            }
+            for row in connection.execute(asked):
+                from_ms = row.from_ms if row.id in found else FIRST_MS
+                to_ms = END_MS if row.to_ms is None else row.to_ms
+                members = bool(row.private or row.embargo_s > 0)
+                place = Place(f"{row.name}/{row.local_id}", row.station, row.network, members, from_ms, to_ms)
+                found.setdefault(row.id, []).insert(0, place)
+        return found

@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 from hub import problems
 from hub.analytics.rows import Layout, layout, rows_text
 from hub.answers import cursor, rfc3339
-from hub.auth.guard import member
 from hub.auth.tokens import Caller
 from hub.database.engine import Database
+from hub.fleet.visibility import Access, access, now
 from hub.problems import Problem, invalid
-from hub.store.sql import Key, SampleStore
+from hub.store.sql import Key, SampleStore, Stored
 
 KEPT_LAYOUTS = 10_000
 
@@ -50,19 +50,23 @@ class Readings:
     def page(self, asked: Asked, caller: Caller | None) -> tuple[bytes, str | None]:
         """The answer's body, and the cursor of what follows. Raises Problem, DatabaseAway."""
         with self._database.read() as connection:
-            name = visible_name(self._database, connection, asked.sensor, caller)
-            if name is None:
+            allowed = access(self._database, connection, asked.sensor, caller, now())
+            if allowed is None:
                 raise Problem(problems.NOT_FOUND)
             columns = self._layout(connection, asked.sensor)
         if asked.parameters is not None:
             columns = columns.only(_known(asked.parameters, columns))
-        rows = self._store.scan(asked.sensor, asked.span.from_ms, asked.span.to_ms, asked.limit + 1, asked.after)
+        rows: list[Stored] = []
+        for first, end in allowed.within(asked.span.from_ms, asked.span.to_ms):
+            rows += self._store.scan(asked.sensor, first, end, asked.limit + 1 - len(rows), asked.after)
+            if len(rows) > asked.limit:
+                break
         following = None
         if len(rows) > asked.limit:
             rows = rows[: asked.limit]
             following = cursor(f"readings:{asked.sensor}", *rows[-1][1:4])
         text = rows_text(rows, columns, asked.worst_flag)
-        return _body(asked, name, columns, text, following), following
+        return _body(asked, allowed, columns, text, following), following
 
     def _layout(self, connection: Connection, sensor_id: int) -> Layout:
         ask = self._database.sql("SELECT max(id) FROM schema WHERE sensor = ?")
@@ -83,19 +87,6 @@ class Readings:
         return found
 
 
-def visible_name(database: Database, connection: Connection, sensor_id: int, caller: Caller | None) -> str | None:
-    """`<gateway>/<local id>` of a sensor that the caller may see, else None. As hub.fleet.stations.visible, for one sensor."""
-    ask = (
-        "SELECT g.name, s.local_id, t.network, t.visibility FROM sensor s"
-        " JOIN deployment d ON d.sensor = s.id AND d.to_ms IS NULL JOIN station t ON t.id = d.station"
-        " LEFT JOIN gateway g ON g.id = s.gateway WHERE s.id = ?"
-    )
-    row = connection.exec_driver_sql(database.sql(ask), (sensor_id,)).first()
-    if row is None or (row[3] == "private" and not member(caller, row[2])):
-        return None
-    return f"{row[0]}/{row[1]}" if row[0] else str(row[1])
-
-
 def _known(parameters: Sequence[str], columns: Layout) -> Sequence[str]:
     """Raises Problem naming what there is."""
     known = [column.parameter for column in columns.columns]
@@ -106,18 +97,22 @@ def _known(parameters: Sequence[str], columns: Layout) -> Sequence[str]:
     return parameters
 
 
-def _body(asked: Asked, name: str, columns: Layout, rows: str, following: str | None) -> bytes:
+def _body(asked: Asked, allowed: Access, columns: Layout, rows: str, following: str | None) -> bytes:
     fields, units = ["time"], [""]
     for column in columns.columns:
         fields += [column.parameter, f"{column.parameter}_flag"]
         units += [column.unit, ""]
+    to_ms, after_ms = asked.span.to_ms, allowed.after_ms
     meta = {
         "sensor": asked.sensor,
-        "name": name,
+        "name": allowed.name,
         "from": rfc3339(asked.span.from_ms),
-        "to": rfc3339(asked.span.to_ms),
+        "to": rfc3339(to_ms if after_ms is None else max(asked.span.from_ms, min(to_ms, after_ms))),
         "limit": asked.limit,
         "next": following,
+        "licence": allowed.licence,
+        "attribution": allowed.attribution,
+        "embargoed_after": None if after_ms is None else rfc3339(after_ms),
     }
     head = msgspec.json.encode({"fields": fields, "units": units})
     return b'%s,"rows":%s,"meta":%s}' % (head[:-1], rows.encode(), msgspec.json.encode(meta))

@@ -19,6 +19,7 @@ from hub.database.tables import batch, cursor, ready
 from hub.fleet.routes import STATION, Cursor, Kept, known
 from hub.fleet.stations import Station, stations
 from hub.problems import Problem, invalid
+from readings.batch import MAX_ROWS
 
 router = APIRouter(dependencies=[Depends(Allow(Policy.PUBLIC))])
 DAY_MS = 86_400_000
@@ -31,13 +32,20 @@ AN_EVENT = (
 
 
 class PageMeta(Struct, frozen=True):
-    """`from` and `to` are the span that was read; `next` is the cursor of what follows."""
+    """`from` and `to` are the span that was read; `next` is the cursor of what follows.
+
+    `embargoed_after`: what is younger is for members of the network only; null where nothing is held back. `licence`,
+    `attribution`: how the data may be used, and whom to name.
+    """
 
     sensor: int
     name: str
     to: str
     limit: int
     next: str | None
+    licence: str | None
+    attribution: str | None
+    embargoed_after: str | None
 
 
 class Page(Struct, frozen=True):
@@ -60,7 +68,7 @@ class Realtime(Struct, frozen=True):
 PAGE = Page(
     ["time", "pm2_5", "pm2_5_flag"], ["", "ug/m3", ""],
     [["2026-11-24T12:00:00.000Z", 12.3, 1], ["2026-11-24T12:01:00.000Z", None, 9]],
-    PageMeta(3, "unilag-01/pm", "2026-11-25T12:00:00.000Z", 1000, None),
+    PageMeta(3, "unilag-01/pm", "2026-11-25T12:00:00.000Z", 1000, None, "CC-BY-4.0", "UNILAG", None),
 )  # fmt: skip
 
 
@@ -146,7 +154,7 @@ def last_event_id(database: Database) -> str | None:
     )
     with database.read() as connection:
         row = connection.execute(asked).first()
-    return None if row is None else f"{row.id}.{row.n}"
+    return None if row is None else f"{row.id}.{row.n or MAX_ROWS}"
 
 
 def _ids(text: str | None) -> frozenset[int] | None:

@@ -40,11 +40,15 @@ class Index(Struct, frozen=True):
 
 
 class Where(Struct, frozen=True):
-    """The place of one channel in each schema of its sensor, and its averaging period [s]."""
+    """The place of one channel in each schema of its sensor, and its averaging period [s].
+
+    Samples from before `since_ms` [Unix ms] do not count: then it stood elsewhere.
+    """
 
     sensor: int
     position: dict[int, int]
     period_s: int
+    since_ms: int = -(1 << 62)
 
 
 class Categories:
@@ -53,7 +57,7 @@ class Categories:
     def __init__(self, store: SampleStore, clock: Callable[[], float] = monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._kept: dict[tuple[int, int], tuple[float, Hour]] = {}
+        self._kept: dict[tuple[int, int, int], tuple[float, Hour]] = {}
         self._lock = threading.Lock()
 
     def index(self, where: Where, now_ms: int) -> Index:
@@ -64,12 +68,12 @@ class Categories:
         return index(hours)
 
     def _hour(self, where: Where, end_ms: int, lag: int) -> Hour:
-        key, now = (where.sensor, end_ms), self._clock()
+        key, now = (where.sensor, end_ms, where.since_ms), self._clock()
         with self._lock:
             kept = self._kept.get(key)
         if kept and kept[0] > now:
             return kept[1]
-        from_ms, to_ms = end_ms - HOUR_MS + 1, end_ms + LONGEST_SPACING_MS
+        from_ms, to_ms = max(end_ms - HOUR_MS + 1, where.since_ms), end_ms + LONGEST_SPACING_MS
         rows = self._store.scan(where.sensor, from_ms, to_ms, MOST_SAMPLES)
         hour = newest_hours(_values(rows, where), now_ms=end_ms, period_s=where.period_s, hours=1)[0]
         with self._lock:

@@ -66,10 +66,12 @@ SAMPLE = values_of(1_795_521_600_000, [("pm2_5", "ug/m3"), ("pm10", "ug/m3")], "
 CHANNELS = [ChannelView(name, "ug/m3", "ambient", 0, 1.0) for name in ("pm2_5", "pm10")]
 SENSOR = Sensor(
     3, "unilag-01/pm", "plantower", "pms5003", None, "plantower.pms5003", None, 1, CHANNELS,
-    ["pm10 of optical counters under-reads coarse dust"], SAMPLE, NOON, "ok",
+    ["pm10 of optical counters under-reads coarse dust"], SAMPLE, NOON, "ok", 1,
 )  # fmt: skip
 INDEX = Index(28.4, 87, "moderate", None, 0.92, NOON)
-STATION = Station(1, "UNILAG gate", 6.5158, 3.3898, 12.0, "Africa/Lagos", "public", NOON, [SENSOR], INDEX)
+STATION = Station(
+    1, "UNILAG gate", 6.5158, 3.3898, 12.0, "Africa/Lagos", "public", NOON, [SENSOR], INDEX, 1, "CC-BY-4.0", "UNILAG",
+)  # fmt: skip
 GATEWAY = Gateway(1, "unilag-01", "enrolled", 1, NOON, None, NOON, 2)
 CREDENTIAL = Credential("unilag-01", "<64 hex digits>", "<64 hex digits>", 1)
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from adapters.transport.mqtt import Client
 from hub.database.engine import Database, DatabaseAway
-from hub.fleet.visibility import private_gateways
+from hub.fleet.visibility import hidden_gateways
 from hub.front import clock
 from hub.front.broker_account import Account, broker_account
 from hub.front.log import Front, Incoming, Outcome
@@ -172,9 +172,12 @@ class Bridge:
         self._hide()
 
     def _hide(self) -> None:
-        """Who stands at a private station is told of to nobody."""
+        """Whose sensors nobody may hear of is told of to nobody; what was told before is taken back."""
         with self._database.read() as connection:
-            self._hidden = private_gateways(connection)
+            before, self._hidden = self._hidden, hidden_gateways(connection)
+        for gateway in sorted(self._hidden - before):
+            if self._client is not None and self._presence.knows(gateway):
+                self._client.publish(status_topic(gateway), b"", 1, retain=True)
 
     def _copy(self) -> None:
         """A copy of what is held, once a day, while the clock can be trusted with its date."""

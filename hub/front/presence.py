@@ -40,6 +40,10 @@ class Presence:
             online = now_ms - seen_ms < FIRST_SILENT_MS
             self._gateways.setdefault(name, _Seen(online, seen_ms, pending, heard=False))
 
+    def knows(self, gateway: str) -> bool:
+        """Whether anything was ever told of it here."""
+        return gateway in self._gateways
+
     def silent(self, now_ms: int) -> list[tuple[str, bytes]]:
         """Gateways that have become offline without a word; asked about once a minute."""
         told = []

@@ -49,6 +49,9 @@ def test_a_table_has_a_value_and_a_flag_for_each_parameter(face: Face, sensor: s
         "to": "2026-11-25T00:00:00.000Z",
         "limit": 1000,
         "next": None,
+        "licence": None,
+        "attribution": None,
+        "embargoed_after": None,
     }
 
 

@@ -1,6 +1,5 @@
 """A hub's database and broker folder, real files, fresh for each test."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,17 +7,18 @@ import pytest
 
 from hub.database.engine import Database, open_database
 from hub.fleet import broker
+from tests import shape
 from tests.hub.face import face, migrated
 
 __all__ = ["face", "migrated"]
 
 
 @pytest.fixture
-def database(migrated: Path, tmp_path: Path) -> Iterator[Database]:
-    shutil.copy(migrated, tmp_path / "hub.db")
-    opened = open_database(f"sqlite:///{tmp_path / 'hub.db'}")
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(shape.database_of(tmp_path))
     yield opened
     opened.close()
+    shape.drop(tmp_path)
 
 
 @pytest.fixture

@@ -76,14 +76,14 @@ def test_late_rows_fill_their_hour_after_a_while(database: Database) -> None:
     assert categories.index(WHERE, NOON).completeness == 0.33
 
 
-def test_only_outdoor_particles_count(sqlite_database: Database) -> None:
-    enrol(sqlite_database, "demo-01")
+def test_only_outdoor_particles_count(one_database: Database) -> None:
+    enrol(one_database, "demo-01")
     gateway = Gateway()
     gateway.start({"name": "gate"})
     gateway.schema("inside", [Channel("pm2_5", "ug/m3", 0, "internal")])
     gateway.schema("outside", [Channel("pm10", "ug/m3", 0), Channel("pm2_5", "ug/m3", -1, "ambient", 60)])
-    store(Front(sqlite_database), gateway.came())
-    Followers(sqlite_database, Settings()).catch_up()
-    with sqlite_database.read() as connection:
-        found = particle_channels(connection, [1, 2])
-    assert list(found.values()) == [Where(2, {2: 1}, 60)]
+    store(Front(one_database), gateway.came())
+    Followers(one_database, Settings()).catch_up()
+    with one_database.read() as connection:
+        found = particle_channels(connection, {1: 0, 2: 0})
+    assert list(found.values()) == [Where(2, {2: 1}, 60, 0)]

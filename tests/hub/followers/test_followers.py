@@ -12,7 +12,7 @@ from sqlalchemy import insert, text
 
 from hub.database import tables
 from hub.database.engine import Database
-from hub.fleet.visibility import private_gateways
+from hub.fleet.visibility import hidden_gateways
 from hub.followers.judge import AHEAD_MS
 from hub.followers.runner import NAMES, Followers, mark, rebuild, watch
 from hub.front import cursor
@@ -206,7 +206,7 @@ def test_a_broker_that_came_back_is_told_all_sensors_again(hub: Hub, gateway: Ga
 def test_what_stands_at_a_private_station_is_told_to_nobody(hub: Hub, gateway: Gateway) -> None:
     with hub.database.write() as connection:
         connection.execute(insert(tables.meta).values(key="visibility/1", value="private"))
-        assert private_gateways(connection) == {"demo-01"}, "before its station is made"
+        assert hidden_gateways(connection) == {"demo-01"}, "before its station is made"
     gateway.samples(2)
     other = Gateway("demo-02", "00000000000000b1")
     other.start()
@@ -216,7 +216,7 @@ def test_what_stands_at_a_private_station_is_told_to_nobody(hub: Hub, gateway: G
     assert len(hub.samples()) == 3
     assert list(hub.papers.retained) == ["telemetry/demo-02/box"]
     with hub.database.read() as connection:
-        assert private_gateways(connection) == {"demo-01"}
+        assert hidden_gateways(connection) == {"demo-01"}
 
 
 def test_a_silence_is_told_in_telemetry(hub: Hub, gateway: Gateway) -> None:
@@ -269,8 +269,8 @@ def test_a_marked_cursor_makes_the_running_follower_begin_again(hub: Hub, name: 
     assert seen[0][0] == seen[0][1]
 
 
-def test_a_running_hub_takes_up_a_rebuild_and_its_progress_is_told(sqlite_database: Database, tmp_path: Path) -> None:
-    hub = Hub(sqlite_database, tmp_path)
+def test_a_running_hub_takes_up_a_rebuild_and_its_progress_is_told(one_database: Database, tmp_path: Path) -> None:
+    hub = Hub(one_database, tmp_path)
     busy_life(hub)
     before = content(hub.database, *RESULTS)
     stop = threading.Event()
@@ -334,9 +334,9 @@ def until(done: Callable[[], bool]) -> None:
 
 
 def test_running_followers_wake_with_the_front_and_survive_one_that_fails(
-    sqlite_database: Database, tmp_path: Path, gateway: Gateway
+    one_database: Database, tmp_path: Path, gateway: Gateway
 ) -> None:
-    hub = Hub(sqlite_database, tmp_path)
+    hub = Hub(one_database, tmp_path)
     stop = threading.Event()
     thread = threading.Thread(target=hub.followers.run, args=(stop,))
     thread.start()
