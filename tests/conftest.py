@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.servers import Mosquitto, Postgres, RunningMosquitto, open_mosquitto, open_redis, postgres_server
+from tests import shape
+from tests.servers import Mosquitto, Postgres, RunningMosquitto, open_mosquitto
 
 # A shell's background job starts with Ctrl-C ignored, and every program that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,9 +37,9 @@ def mosquitto() -> Iterator[Mosquitto]:
 
 
 @pytest.fixture(scope="session")
-def postgres_session() -> Iterator[Postgres]:
-    with postgres_server() as server:
-        yield server
+def postgres_session() -> Postgres:
+    """One PostgreSQL for the whole run."""
+    return shape.postgres()
 
 
 @pytest.fixture
@@ -50,10 +51,6 @@ def postgres(postgres_session: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url() -> str:
     """One Redis for the whole run, forgetful. A test that kills its Redis opens its own."""
-    if running := os.environ.get("HARMATTAN_TEST_REDIS"):
-        yield running
-        return
-    with open_redis() as server:
-        yield server.url
+    return shape.redis_url()

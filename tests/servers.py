@@ -157,15 +157,16 @@ class Postgres:
         self.server_url = server_url
         self._made = 0
 
-    def new_database(self) -> str:
-        """The postgresql:// URL of a fresh, empty database."""
+    def new_database(self, template: str | None = None) -> str:
+        """The postgresql:// URL of a fresh database: empty, or a copy of the one of the URL `template`."""
         import psycopg  # slow, and only these tests need it
 
         self._made += 1
         name = f"harmattan_test_{os.getpid()}_{self._made}"
         with psycopg.connect(self.server_url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            connection.execute(f'CREATE DATABASE "{name}"')
+            copied = f' TEMPLATE "{template.rsplit("/", 1)[1]}"' if template else ""
+            connection.execute(f'CREATE DATABASE "{name}"{copied}')
         return f"{self.server_url.rsplit('/', 1)[0]}/{name}"
 
     def drop_database(self, url: str) -> None:

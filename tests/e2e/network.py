@@ -17,13 +17,22 @@ from typing import Any, Self
 
 import httpx2
 import msgspec
+import psycopg
 
 from readings.batch import decode
 from readings.row import canonical, crc
+from tests import shape
 from tests.servers import Mosquitto, die_with_parent, free_port, wait_until
 
 BIN = Path(sys.executable).parent
 EDGE, HUB = str(BIN / "harmattan-edge"), str(BIN / "harmattan-hub")
+
+
+class Questions(psycopg.ClientCursor[Any]):
+    """A cursor of PostgreSQL for statements that SQLite would read."""
+
+    def execute(self, query: Any, params: Any = None, **named: Any) -> Self:
+        return super().execute(query.replace("?", "%s"), params, **named)
 
 
 class Program:
@@ -121,6 +130,7 @@ class Network:
             "MQTT_URL": f"mqtt://127.0.0.1:{self.mqtt_port}",
         }
         (folder / "hub").mkdir(parents=True, exist_ok=True)
+        self.env |= shape.environment_of(folder / "hub")
         self.hub = Program([HUB, "run"], folder / "hub.log", self.env)
         self.broker = Mosquitto(folder / "broker" / "mosquitto.conf", self.mqtt_port)
         self.gateways: list[Gateway] = []
@@ -136,6 +146,7 @@ class Network:
         for program in [*(g.program for g in self.gateways), *self.others, self.hub]:
             program.kill()
         self.broker.kill()
+        shape.drop(self.folder / "hub")
 
     def ask_hub(self, *arguments: str) -> str:
         """The output of a `harmattan-hub` command."""
@@ -187,7 +198,14 @@ class Network:
 
     # ---- the hub's database, read from outside
 
-    def database(self) -> sqlite3.Connection:
+    @property
+    def database_url(self) -> str:
+        return self.env.get("DATABASE_URL") or f"sqlite:///{self.folder / 'hub' / 'hub.db'}"
+
+    def database(self) -> Any:
+        """A connection of the driver's own; statements are written with `?`."""
+        if "DATABASE_URL" in self.env:
+            return psycopg.connect(self.env["DATABASE_URL"], autocommit=True, cursor_factory=Questions)
         return sqlite3.connect(f"file:{self.folder / 'hub' / 'hub.db'}?mode=ro", uri=True)
 
     def front(self, gateway: str) -> list[tuple[tuple[str, int], int]]:
@@ -208,7 +226,8 @@ class Network:
 
     def samples(self) -> list[tuple[Any, ...]]:
         with self.database() as db:
-            return db.execute("SELECT * FROM sample ORDER BY sensor, time_ms, stream_no, seq").fetchall()
+            found = db.execute("SELECT * FROM sample ORDER BY sensor, time_ms, stream_no, seq").fetchall()
+        return [tuple(row) for row in found]
 
 
 def _name(stream: Any) -> str:

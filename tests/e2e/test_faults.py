@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.network import Network, patiently, settled
 from tests.servers import free_port, wait_until
+from tests.shape import embedded_only
 
 pytestmark = [pytest.mark.server, pytest.mark.proof]
 
@@ -102,6 +103,7 @@ def test_without_broker_and_hub_the_daemon_goes_on_and_catches_up_alone(net: Net
     assert gateway.program.stop() == 0
 
 
+@embedded_only("a lock of the whole SQLite file")
 def test_a_locked_database_delays_and_loses_nothing(net: Network, tmp_path: Path) -> None:
     sensors = devices(tmp_path)
     net.simulate(sensors)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.network import Gateway, Network, sensor_on_a_pty, settled
 from tests.servers import wait_until
+from tests.shape import embedded_only
 
 pytestmark = [pytest.mark.server, pytest.mark.proof]
 BODY = bytes.fromhex("424d001c") + b"".join(word.to_bytes(2, "big") for word in (5, 13, 22, 5, 13, 22, 765, 240, 28, 15, 6, 6, 0))
@@ -25,6 +26,7 @@ def growing(net: Network, gateway: Gateway) -> None:
     wait_until(lambda: len(net.front(gateway.name)) > begun + 3, "more rows")
 
 
+@embedded_only("an older file is put in the place of the live one")
 def test_a_restored_backup_and_an_older_file_are_healed_by_the_gateway(net: Network, tmp_path: Path) -> None:
     with sensor_on_a_pty([PMS_FRAME]) as port:
         sensor = {"id": "pm", "profile": "plantower.pms5003", "at": f"serial:{port}", "every": "500ms"}

@@ -35,7 +35,7 @@ class Return(Struct, frozen=True):
 
 def enrol(net: Network, names: list[str]) -> list[Key]:
     """Credentials, straight from the hub's own enrolment, without a process for each."""
-    database = open_database(f"sqlite:///{net.folder / 'hub' / 'hub.db'}")
+    database = open_database(net.database_url)
     secret = hub_secret(net.folder / "hub")
     keys = []
     for name in names:

@@ -7,28 +7,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from hub.database.engine import Database, open_database
-from hub.database.migrate import migrate
-from tests.servers import Postgres
+from tests import shape
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)]
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "hub.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def migrated_postgres(postgres_session: Postgres) -> str:
-    url = postgres_session.new_database()
-    migrate(url)
-    return url
+def migrated_file() -> Path:
+    return shape.migrated_file()
 
 
 @pytest.fixture(params=KINDS)
@@ -38,17 +27,14 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=KINDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, migrated_file: Path, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database, once of each kind."""
     if request.param == "sqlite":
-        return f"sqlite:///{shutil.copy(request.getfixturevalue('migrated_file'), tmp_path / 'hub.db')}"
-    url = str(request.getfixturevalue("postgres"))
-    template = request.getfixturevalue("migrated_postgres")
-    server, name = url.rsplit("/", 1)
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}"'.encode())
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template.rsplit("/", 1)[1]}"'.encode())
-    return url
+        yield f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'hub.db')}"
+        return
+    url = shape.postgres().new_database(template=shape.migrated_postgres())
+    yield url
+    shape.postgres().drop_database(url)
 
 
 @pytest.fixture
@@ -60,8 +46,17 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def one_database(tmp_path: Path) -> Iterator[Database]:
+    """A migrated database of the kind that this run stands on: for what would be the same on another."""
+    opened = open_database(shape.database_of(tmp_path))
+    yield opened
+    opened.close()
+    shape.drop(tmp_path)
+
+
+@pytest.fixture
 def sqlite_database(migrated_file: Path, tmp_path: Path) -> Iterator[Database]:
-    """A migrated SQLite file."""
+    """A migrated SQLite file, whatever this run stands on: for tests about SQLite itself."""
     opened = open_database(f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'hub.db')}")
     yield opened
     opened.close()

@@ -25,6 +25,7 @@ from hub.http.deadline import Deadline
 from hub.http.middleware import BODY_S, Traffic
 from hub.roles import Server, listening
 from hub.settings import Settings
+from tests import shape
 from tests.hub.field import Gateway, enrol, store
 from tests.servers import free_port, wait_until
 
@@ -105,13 +106,16 @@ class Face:
 def open_face(
     template: Path, folder: Path, *, protocol: type[Deadline] = Deadline, body_s: float = BODY_S, **settings: Any
 ) -> Iterator[Face]:
-    """A running face over a copy of a migrated file, or over the database that `database_url` names."""
+    """A running face over a copy of a migrated file, over this run's servers, or over the database that `database_url` names."""
+    own = "database_url" not in settings
+    if own:
+        settings = {**shape.settings_of(folder), **settings}
     if "database_url" not in settings:
         shutil.copy(template, folder / "hub.db")
     port = free_port()
     made = Settings(data_dir=folder, http_bind=("127.0.0.1", port), **settings)
     broker.write(made.broker, 1883)
-    database = open_database(made.database, create="database_url" in settings)
+    database = open_database(made.database, create=not own)
     face = Face(made, database, port, body_s)
     with listening("HTTP_BIND", made.http_bind) as opened:
         server = Server(face.app, made, ending=face.app.state.live.close, protocol=protocol)
@@ -124,6 +128,8 @@ def open_face(
         assert not thread.is_alive(), "the face did not stop"
     face.http.close()
     database.close()
+    if own:
+        shape.drop(folder)
 
 
 def problem(answer: httpx2.Response, status: int, name: str) -> dict[str, Any]:
@@ -135,11 +141,9 @@ def problem(answer: httpx2.Response, status: int, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated() -> Path:
     """A migrated SQLite file that tests copy: a migration takes longer than most of them."""
-    path = tmp_path_factory.mktemp("migrated") / "hub.db"
-    open_database(f"sqlite:///{path}", create=True).close()
-    return path
+    return shape.migrated_file()
 
 
 @pytest.fixture

@@ -89,18 +89,18 @@ def test_the_hash_is_the_one_that_the_documentation_shows(root: Path) -> None:
     assert audit.hash_of(entry) == sha256(line[1].encode()).hexdigest() == told[1]
 
 
-def test_an_empty_log_is_whole(sqlite_database: Database) -> None:
-    assert checked(sqlite_database) == Verified(0, FIRST)
-    assert checked(sqlite_database, FIRST).broken_at is None
+def test_an_empty_log_is_whole(one_database: Database) -> None:
+    assert checked(one_database) == Verified(0, FIRST)
+    assert checked(one_database, FIRST).broken_at is None
 
 
-def test_what_was_rolled_back_leaves_no_gap(sqlite_database: Database) -> None:
-    filled(sqlite_database, 2)
-    with suppress(KeyError), sqlite_database.write() as connection:
+def test_what_was_rolled_back_leaves_no_gap(one_database: Database) -> None:
+    filled(one_database, 2)
+    with suppress(KeyError), one_database.write() as connection:
         record(connection, "shell", "gateway.revoke", "gateway:never")
         raise KeyError
-    assert len(filled(sqlite_database, 1)) == 3
-    assert checked(sqlite_database).entries == 3
+    assert len(filled(one_database, 1)) == 3
+    assert checked(one_database).entries == 3
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'me' WHERE id = 2", "DELETE FROM audit WHERE id = 2"])
@@ -120,47 +120,47 @@ def test_no_way_round_the_refusal_is_left_open(database: Database) -> None:
 
 
 @pytest.mark.parametrize("column", ["time_ms", "actor", "address", "action", "object", "network", "detail"])
-def test_a_changed_entry_is_found(sqlite_database: Database, column: str) -> None:
-    filled(sqlite_database)
+def test_a_changed_entry_is_found(one_database: Database, column: str) -> None:
+    filled(one_database)
     value = 9 if column in ("time_ms", "network") else "x"
-    by_force(sqlite_database, lambda connection: connection.execute(update(ENTRY).where(ENTRY.c.id == 3).values({column: value})))
-    found = checked(sqlite_database)
+    by_force(one_database, lambda connection: connection.execute(update(ENTRY).where(ENTRY.c.id == 3).values({column: value})))
+    found = checked(one_database)
     assert (found.entries, found.broken_at, "was changed" in found.why) == (2, 3, True)
 
 
-def test_a_changed_entry_with_a_new_hash_breaks_the_next(sqlite_database: Database) -> None:
-    filled(sqlite_database)
+def test_a_changed_entry_with_a_new_hash_breaks_the_next(one_database: Database) -> None:
+    filled(one_database)
 
     def tamper(connection: Connection) -> None:
         entry = dict(connection.execute(select(ENTRY).where(ENTRY.c.id == 3)).one()._mapping) | {"actor": "me"}
         connection.execute(text("UPDATE audit SET actor = 'me', hash = :h WHERE id = 3"), {"h": audit.hash_of(entry)})
 
-    by_force(sqlite_database, tamper)
-    assert (checked(sqlite_database).broken_at, "does not follow" in checked(sqlite_database).why) == (4, True)
+    by_force(one_database, tamper)
+    assert (checked(one_database).broken_at, "does not follow" in checked(one_database).why) == (4, True)
 
 
 @pytest.mark.parametrize("first", [1, 3])
-def test_a_deleted_entry_is_found(sqlite_database: Database, first: int) -> None:
-    filled(sqlite_database)
-    by_force(sqlite_database, lambda connection: connection.execute(delete(ENTRY).where(ENTRY.c.id == first)))
-    found = checked(sqlite_database)
+def test_a_deleted_entry_is_found(one_database: Database, first: int) -> None:
+    filled(one_database)
+    by_force(one_database, lambda connection: connection.execute(delete(ENTRY).where(ENTRY.c.id == first)))
+    found = checked(one_database)
     assert (found.broken_at, f"entry {first} is missing" in found.why) == (first, True)
 
 
-def test_a_deleted_entry_whose_number_is_given_to_the_next_is_found(sqlite_database: Database) -> None:
-    filled(sqlite_database)
+def test_a_deleted_entry_whose_number_is_given_to_the_next_is_found(one_database: Database) -> None:
+    filled(one_database)
 
     def tamper(connection: Connection) -> None:
         connection.execute(text("DELETE FROM audit WHERE id = 3"))
         for number in (4, 5):
             renumber(connection, number, number - 1)
 
-    by_force(sqlite_database, tamper)
-    assert checked(sqlite_database).broken_at == 3
+    by_force(one_database, tamper)
+    assert checked(one_database).broken_at == 3
 
 
-def test_an_entry_put_in_between_is_found(sqlite_database: Database) -> None:
-    filled(sqlite_database)
+def test_an_entry_put_in_between_is_found(one_database: Database) -> None:
+    filled(one_database)
 
     def tamper(connection: Connection) -> None:
         for number in (5, 4, 3):
@@ -170,19 +170,19 @@ def test_an_entry_put_in_between_is_found(sqlite_database: Database) -> None:
         entry |= {"network": None, "detail": "{}", "previous": before}
         connection.execute(insert(ENTRY).values(**entry, hash=audit.hash_of(entry)))
 
-    by_force(sqlite_database, tamper)
-    assert checked(sqlite_database).broken_at == 4
+    by_force(one_database, tamper)
+    assert checked(one_database).broken_at == 4
 
 
-def test_two_entries_that_changed_places_are_found(sqlite_database: Database) -> None:
-    filled(sqlite_database)
+def test_two_entries_that_changed_places_are_found(one_database: Database) -> None:
+    filled(one_database)
 
     def tamper(connection: Connection) -> None:
         for before, after in ((2, 99), (4, 2), (99, 4)):
             renumber(connection, before, after)
 
-    by_force(sqlite_database, tamper)
-    assert checked(sqlite_database).broken_at == 2
+    by_force(one_database, tamper)
+    assert checked(one_database).broken_at == 2
 
 
 def test_a_log_cut_off_at_its_end_is_found_by_the_head_that_was_told(database: Database) -> None:
@@ -221,12 +221,12 @@ def test_writers_at_once_keep_one_chain(database: Database) -> None:
         {"link": "x"},
     ],
 )
-def test_a_secret_is_never_written(sqlite_database: Database, detail: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="keeps no secrets"), sqlite_database.write() as connection:
+def test_a_secret_is_never_written(one_database: Database, detail: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="keeps no secrets"), one_database.write() as connection:
         record(connection, "shell", "test.write", "x", **detail)
-    with sqlite_database.write() as connection:
+    with one_database.write() as connection:
         record(connection, "shell", "test.write", "x", key=7, totp=True, monkey="x", keyboard="x")
-    assert checked(sqlite_database).entries == 1
+    assert checked(one_database).entries == 1
 
 
 def test_a_text_that_no_database_stores_costs_neither_the_entry_nor_the_change(database: Database) -> None:
@@ -238,8 +238,8 @@ def test_a_text_that_no_database_stores_costs_neither_the_entry_nor_the_change(d
     assert checked(database).entries == 1
 
 
-def test_the_head_is_told_to_the_log(sqlite_database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    hashes = filled(sqlite_database, 2)
-    with caplog.at_level(logging.INFO, "hub.audit"), sqlite_database.read() as connection:
+def test_the_head_is_told_to_the_log(one_database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    hashes = filled(one_database, 2)
+    with caplog.at_level(logging.INFO, "hub.audit"), one_database.read() as connection:
         audit.tell_head(connection)
     assert caplog.messages == [f"audit head id=2 hash={hashes[1]}"]

@@ -17,6 +17,7 @@ import pytest
 from hub.database.engine import open_database
 from hub.fleet import broker
 from hub.fleet.enrolment import invite
+from tests import shape
 from tests.servers import die_with_parent, free_port, mosquitto_at, wait_until
 
 pytestmark = pytest.mark.server  # each starts at least one hub, of two seconds' CPU
@@ -30,7 +31,8 @@ class Hub:
         self.url = f"http://127.0.0.1:{self.port}"
         binds = {"HTTP_BIND": f"127.0.0.1:{self.port}", "METRICS_BIND": f"127.0.0.1:{self.metrics}"}
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-        self.environment = kept | {"DATA_DIR": str(folder), "MQTT_URL": "mqtt://127.0.0.1:9"} | binds | settings
+        self.environment = kept | {"DATA_DIR": str(folder), "MQTT_URL": "mqtt://127.0.0.1:9"} | binds
+        self.environment |= shape.environment_of(folder) | settings
         self.log = folder / f"log-{self.port}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -150,7 +152,7 @@ def test_roles_without_the_api_answer_health_and_end_by_signal(tmp_path: Path, r
 
 
 def test_tables_of_a_newer_hub_are_refused(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path / 'hub.db'}", create=True)
+    database = open_database(shape.database_of(tmp_path))
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     database.close()
@@ -183,7 +185,7 @@ def test_a_gateway_enrolled_over_http_may_connect_once_the_broker_reads_again(tm
     accounts = broker.write(tmp_path / "broker", port)
     broker.keep_account(tmp_path, broker.HubAccount(f"mqtt://127.0.0.1:{port}", "hub", accounts.hub))
     with mosquitto_at(tmp_path / "broker" / "mosquitto.conf", port) as mosquitto, running(tmp_path, MQTT_URL="") as hub:
-        database = open_database(f"sqlite:///{tmp_path / 'hub.db'}")
+        database = open_database(shape.database_of(tmp_path))
         token = invite(database, "unilag-01")
         database.close()
         credential = httpx2.post(f"{hub.url}/api/v1/enrol", json={"token": token}).json()

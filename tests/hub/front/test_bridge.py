@@ -129,28 +129,28 @@ def test_a_hello_is_answered_and_a_message_acked_after_its_commit(
 
 
 def test_a_new_bridge_on_the_same_file_is_a_new_incarnation(
-    sqlite_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway
+    one_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway
 ) -> None:
-    enrol(sqlite_database, *KNOWN)
+    enrol(one_database, *KNOWN)
     seen = []
     with radio(broker.url) as sender:
         for _ in range(2):
-            with running(Bridge(settings(tmp_path, broker.url), sqlite_database, keys)) as bridge:
+            with running(Bridge(settings(tmp_path, broker.url), one_database, keys)) as bridge:
                 wait_until(lambda b=bridge: bool(b.state()["ok"]), "the bridge")  # type: ignore[misc]
                 sender.says(gateway)
                 seen.append(sender.acked())
     assert seen[0].incarnation != seen[1].incarnation
     assert seen[0].held == seen[1].held
-    assert rows(sqlite_database) == 12
+    assert rows(one_database) == 12
 
 
 def test_a_revoked_or_unknown_gateway_is_refused_whatever_the_broker_allows(
-    sqlite_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway
+    one_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway
 ) -> None:
-    enrol(sqlite_database, "demo-01", "revoked-01")
+    enrol(one_database, "demo-01", "revoked-01")
     stranger = Gateway("revoked-01")
     stranger.start()
-    bridge = Bridge(settings(tmp_path, broker.url), sqlite_database, keys)
+    bridge = Bridge(settings(tmp_path, broker.url), one_database, keys)
     with running(bridge), radio(broker.url) as good, radio(broker.url, "revoked-01") as bad:
         wait_until(lambda: bool(bridge.state()["ok"]), "the bridge")
         bad.hello(stranger)
@@ -159,12 +159,12 @@ def test_a_revoked_or_unknown_gateway_is_refused_whatever_the_broker_allows(
         good.acked()
         wait_until(lambda: bridge.counters["unknown_gateways"] == 2, "the refusals")
         assert bad.heard.empty()
-        assert rows(sqlite_database) == 12
+        assert rows(one_database) == 12
 
 
-def test_garbage_stops_nothing(sqlite_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway) -> None:
-    enrol(sqlite_database, *KNOWN)
-    bridge = Bridge(settings(tmp_path, broker.url), sqlite_database, keys)
+def test_garbage_stops_nothing(one_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway) -> None:
+    enrol(one_database, *KNOWN)
+    bridge = Bridge(settings(tmp_path, broker.url), one_database, keys)
     with running(bridge), radio(broker.url) as sender:
         wait_until(lambda: bool(bridge.state()["ok"]), "the bridge")
         for payload in (b"", b"HM", b"\xff" * 100, gateway.message()[:-1]):
@@ -200,11 +200,11 @@ def test_a_locked_database_keeps_messages_and_says_so_and_acks_them_when_it_is_f
     other.close()
 
 
-def test_a_broker_that_is_away_is_named_and_found_again(tmp_path: Path, sqlite_database: Database, gateway: Gateway) -> None:
-    enrol(sqlite_database, *KNOWN)
+def test_a_broker_that_is_away_is_named_and_found_again(tmp_path: Path, one_database: Database, gateway: Gateway) -> None:
+    enrol(one_database, *KNOWN)
     (tmp_path / "broker").mkdir()
     with open_mosquitto(tmp_path / "broker") as server:
-        bridge = Bridge(settings(tmp_path, server.url), sqlite_database, keys)
+        bridge = Bridge(settings(tmp_path, server.url), one_database, keys)
         with running(bridge):
             wait_until(lambda: bool(bridge.state()["ok"]), "the bridge")
             server.kill()
@@ -217,21 +217,21 @@ def test_a_broker_that_is_away_is_named_and_found_again(tmp_path: Path, sqlite_d
 
 
 def test_a_wrong_password_is_said_and_a_right_one_taken_without_a_restart(
-    tmp_path: Path, sqlite_database: Database, gateway: Gateway
+    tmp_path: Path, one_database: Database, gateway: Gateway
 ) -> None:
-    enrol(sqlite_database, *KNOWN)
+    enrol(one_database, *KNOWN)
     port = free_port()
     url = f"mqtt://127.0.0.1:{port}"
     accounts = write(tmp_path / "broker", port)
     keep_account(tmp_path, HubAccount(url, "hub", "wrong"))
-    bridge = Bridge(load({"DATA_DIR": str(tmp_path)}), sqlite_database, keys)
+    bridge = Bridge(load({"DATA_DIR": str(tmp_path)}), one_database, keys)
     with mosquitto_at(tmp_path / "broker" / "mosquitto.conf", port), running(bridge):
         wait_until(lambda: "wrong password" in bridge.state()["why"], "the state")
         keep_account(tmp_path, HubAccount(url, "hub", accounts.hub))
         wait_until(lambda: bool(bridge.state()["ok"]), "the bridge")
 
 
-def test_the_password_file_is_used_for_the_user_of_the_url(tmp_path: Path, sqlite_database: Database) -> None:
+def test_the_password_file_is_used_for_the_user_of_the_url(tmp_path: Path, one_database: Database) -> None:
     port = free_port()
     accounts = write(tmp_path / "broker", port)
     (tmp_path / "secret").write_text(accounts.hub + "\n")
@@ -240,7 +240,7 @@ def test_the_password_file_is_used_for_the_user_of_the_url(tmp_path: Path, sqlit
         "MQTT_URL": f"mqtt://hub@127.0.0.1:{port}",
         "MQTT_PASSWORD_FILE": str(tmp_path / "secret"),
     }
-    bridge = Bridge(load(given), sqlite_database, keys)
+    bridge = Bridge(load(given), one_database, keys)
     with mosquitto_at(tmp_path / "broker" / "mosquitto.conf", port), running(bridge):
         wait_until(lambda: bool(bridge.state()["ok"]), "the bridge")
 
@@ -280,10 +280,10 @@ def test_a_share_group_passes_the_brokers_access_rules(tmp_path: Path, postgres:
 
 
 def test_the_status_topic_tells_online_pending_and_gone(
-    sqlite_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway
+    one_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway
 ) -> None:
-    enrol(sqlite_database, *KNOWN)
-    bridge = Bridge(settings(tmp_path, broker.url), sqlite_database, keys)
+    enrol(one_database, *KNOWN)
+    bridge = Bridge(settings(tmp_path, broker.url), one_database, keys)
     with running(bridge), radio(broker.url, "demo-02") as watcher:
         wait_until(lambda: bool(bridge.state()["ok"]), "the bridge")
         watcher.client.subscribe([("telemetry/demo-01/status", 1)])

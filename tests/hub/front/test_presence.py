@@ -26,18 +26,18 @@ def test_a_gateway_that_misses_its_hourly_hello_is_offline() -> None:
     assert json.loads(presence.data("demo-01", 1, START_MS + 2 * HOUR_MS) or b"{}")["online"] is True
 
 
-def test_a_hub_that_starts_tells_what_is_stored_and_soon_who_is_silent(sqlite_database: Database) -> None:
-    enrol(sqlite_database, "demo-01", "demo-02")
-    front = Front(sqlite_database)
+def test_a_hub_that_starts_tells_what_is_stored_and_soon_who_is_silent(one_database: Database) -> None:
+    enrol(one_database, "demo-01", "demo-02")
+    front = Front(one_database)
     old, new = Gateway(), Gateway("demo-02", "00000000000000b1")
     for one, received_ms in ((old, START_MS), (new, START_MS + HOUR_MS)):
         one.start()
         one.schema()
         one.samples(3)
         store(front, one.came(received_ms=received_ms))
-    Followers(sqlite_database, Settings(), Nowhere()).catch_up()
+    Followers(one_database, Settings(), Nowhere()).catch_up()
     presence = Presence()
-    with sqlite_database.read() as connection:
+    with one_database.read() as connection:
         presence.remember(stored(connection), START_MS + HOUR_MS + 1000)
     assert online(list(presence.all())) == {"demo-01": False, "demo-02": True}
     assert json.loads(dict(presence.all())["demo-01"])["seen"] == "2025-11-24T16:00:00.000Z"

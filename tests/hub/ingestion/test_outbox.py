@@ -62,25 +62,25 @@ def test_the_rows_of_a_pulled_card_are_stored_once(database: Database, gateway: 
     assert import_outbox(database, file) == ("demo-01", Imported(0, 1200, 0))
 
 
-def test_a_raw_export_is_imported_past_its_damage(sqlite_database: Database, gateway: Gateway, tmp_path: Path) -> None:
-    enrol(sqlite_database, "demo-01")
+def test_a_raw_export_is_imported_past_its_damage(one_database: Database, gateway: Gateway, tmp_path: Path) -> None:
+    enrol(one_database, "demo-01")
     parts = [gateway.message(lo, lo + 99) for lo in range(1, 1200, 100)]
     parts[3] = parts[3][:80] + bytes([parts[3][80] ^ 1]) + parts[3][81:]
     file = tmp_path / "rows.hm"
     file.write_bytes(b"".join(parts) + parts[0][:50])
     with pytest.raises(Stop, match="none of its streams"):
-        import_outbox(sqlite_database, file)
-    assert import_outbox(sqlite_database, file, "demo-01") == ("demo-01", Imported(1100, 0, 2))
+        import_outbox(one_database, file)
+    assert import_outbox(one_database, file, "demo-01") == ("demo-01", Imported(1100, 0, 2))
 
 
-def test_a_damaged_row_of_a_card_is_left_out_and_counted(sqlite_database: Database, gateway: Gateway, tmp_path: Path) -> None:
-    enrol(sqlite_database, "demo-01")
+def test_a_damaged_row_of_a_card_is_left_out_and_counted(one_database: Database, gateway: Gateway, tmp_path: Path) -> None:
+    enrol(one_database, "demo-01")
     file = card(tmp_path / "outbox.db", gateway)
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE row SET crc = crc + 1 WHERE seq IN (10, 700)")
     connection.close()
-    assert import_outbox(sqlite_database, file, "demo-01") == ("demo-01", Imported(1198, 0, 2))
-    assert rows(sqlite_database) == 1198
+    assert import_outbox(one_database, file, "demo-01") == ("demo-01", Imported(1198, 0, 2))
+    assert rows(one_database) == 1198
 
 
 def test_what_is_no_outbox_is_refused_by_the_command(gateway: Gateway, tmp_path: Path) -> None:
