@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 import hub.analytics.routes
@@ -19,8 +18,12 @@ from hub.cache import Limits, open_limits
 from hub.context import Condition, Context
 from hub.fleet.category import Categories
 from hub.http import documents, health, refusals, site
+from hub.http.client import Proxies
+from hub.http.cors import Cors
 from hub.http.documents import declared
-from hub.http.middleware import BODY_S, Frame, Traffic
+from hub.http.gate import Gate
+from hub.http.idempotency import Store
+from hub.http.middleware import BODY_S, Frame, Rules, Traffic, templates
 from hub.store.sql import SampleStore
 
 PREFIX = "/api/v1"
@@ -36,6 +39,7 @@ def application() -> FastAPI:
         app.include_router(declared(router), prefix=PREFIX)
     app.include_router(declared(site.router))  # last: it takes every path that is left
     refusals.install(app)
+    templates(app.routes)
     return app
 
 
@@ -54,15 +58,7 @@ def create_app(context: Context, traffic: Traffic | None = None, *, body_s: floa
     app.state.live = Live(context.database)
     app.state.site = site.read()
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
-    if context.settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(context.settings.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-            expose_headers=["Link", "ETag", "X-Request-ID"],
-        )
-    app.add_middleware(Frame, traffic=app.state.traffic, body_s=body_s)
+    app.add_middleware(Frame, rules=_rules(context, app.state.traffic, limits, body_s))
     return app
 
 
@@ -76,6 +72,20 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     yield
     app.state.live.close()
     app.state.limits.close()
+
+
+def _rules(context: Context, traffic: Traffic, limits: Limits, body_s: float) -> Rules:
+    settings = context.settings
+    return Rules(
+        traffic,
+        body_s,
+        Proxies(settings.trusted_proxies),
+        Gate(limits, settings.rate_limit_address, settings.rate_limit_key),
+        Cors(settings.cors_origins),
+        Store(context.database),
+        secure=(settings.public_url or "").startswith("https:"),
+        access_log=settings.access_log,
+    )
 
 
 def _cache(limits: Limits) -> Condition:

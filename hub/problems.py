@@ -128,6 +128,18 @@ TOTP_ON = Kind(
     "An authenticator app is set up for this account. Remove it first, with your password and a code.",
 )
 TOO_MANY = Kind("too-many-requests", 429, "That was too often", "Wait for the seconds that Retry-After names, then try again.")
+KEY_REUSED = Kind(
+    "idempotency-key-reused",
+    422,
+    "This Idempotency-Key was used for another request",
+    "A key stands for one request with one body, for 24 hours. Take a new key for a new request.",
+)
+KEY_RUNNING = Kind(
+    "idempotency-key-running",
+    409,
+    "The first request with this Idempotency-Key is still under way",
+    "Send the same request again after the seconds that Retry-After names: it gets the first one's answer.",
+)
 TOO_SLOW = Kind(
     "request-timeout", 408, "The request did not arrive in time", "A request has 30 s to arrive as a whole. Send it again."
 )
@@ -187,7 +199,7 @@ KINDS: Mapping[str, Kind] = {
         *(TOO_MANY_KEYS, TOTP_ON, LOGIN_FAILED, CODE_REQUIRED, SESSION_OVER, LINK_OVER, REGISTRATION_CLOSED),
         *(CROSS_SITE, ADDRESS_TAKEN, LAST_ADMIN, NO_MAIL),
         *(NAME_TAKEN, IN_USE, OVERLAP, STATION_CLOSED, LAST_NETWORK_ADMIN, NOT_THIS_GATEWAY),
-        *(TOO_MANY, TOO_SLOW, TOO_LARGE, MEDIA, INTERNAL, UNAVAILABLE),
+        *(KEY_REUSED, KEY_RUNNING, TOO_MANY, TOO_SLOW, TOO_LARGE, MEDIA, INTERNAL, UNAVAILABLE),
     )
 }
 

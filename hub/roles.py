@@ -113,8 +113,8 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=bool(proxies),
-                forwarded_allow_ips=proxies or None,
+                proxy_headers=False,  # hub.http.client reads them
+                forwarded_allow_ips=proxies,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=GRACE_S,
             )

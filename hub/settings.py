@@ -7,12 +7,13 @@ import os
 import tempfile
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from re import fullmatch
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import ValidationError, field_validator
+from pydantic import ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from readings.errors import Stop
@@ -21,8 +22,10 @@ Role = Literal["api", "bridge", "follower", "poller", "worker"]
 ROLES: tuple[Role, ...] = get_args(Role)
 LogLevel = Literal["debug", "info", "warning", "error"]
 Names = Annotated[tuple[str, ...], NoDecode]
+Rate = Annotated[tuple[int, int] | None, NoDecode]
+"""So many in so many seconds; None for as many as come."""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_LATER = ("KAFKA_BROKERS", "INFLUX_URL", "INFLUX_TOKEN", "INFLUX_ORG", "INFLUX_BUCKET", "SMTP_URL")
+_LATER = ("KAFKA_BROKERS", "INFLUX_URL", "INFLUX_TOKEN", "INFLUX_ORG", "INFLUX_BUCKET")
 
 
 class Settings(BaseSettings):
@@ -37,6 +40,9 @@ class Settings(BaseSettings):
     public_url: str | None = None
     cors_origins: Names = ()
     trusted_proxies: Names = ()
+    rate_limit_address: Rate = (3000, 60)
+    rate_limit_key: Rate = (600, 60)
+    access_log: bool = True
     mqtt_url: str = "mqtt://127.0.0.1:1883"
     mqtt_password_file: Path | None = None
     database_url: str = ""
@@ -49,6 +55,9 @@ class Settings(BaseSettings):
     redis_url: str = ""
     hub_roles: Annotated[tuple[Role, ...], NoDecode] = ROLES
     smtp_url: str = ""
+    smtp_password_file: Path | None = None
+    mail_from: str | None = None
+    registration: Literal["open", "closed"] = "open"
     backup_max_age: int = 7 * 86400
     log_level: LogLevel = "info"
 
@@ -78,6 +87,42 @@ class Settings(BaseSettings):
     @classmethod
     def _list(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            url = _split(origin)
+            if (
+                url.scheme not in ("http", "https")
+                or not url.hostname
+                or origin != f"{url.scheme}://{url.netloc}"
+                or url.username
+            ):
+                raise ValueError(f"'{origin}' is no origin; write https://map.example.org, without a path and never *")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"'{network}' is no address and no network; write 127.0.0.1 or 10.0.0.0/8") from error
+        return value
+
+    @field_validator("rate_limit_address", "rate_limit_key", mode="before")
+    @classmethod
+    def _rate(cls, value: Any) -> Any:
+        return read_rate(value) if isinstance(value, str) else value
+
+    @field_validator("access_log", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.lower() not in ("on", "off"):
+            raise ValueError(f"'{value}' is neither on nor off")
+        return value
 
     @field_validator("backup_max_age", mode="before")
     @classmethod
@@ -123,6 +168,31 @@ class Settings(BaseSettings):
             raise ValueError(f"'{_without_password(url)}' is no Redis; {hint}")
         return value
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp(cls, value: str) -> str:
+        url = _split(value)
+        if value and (url.scheme not in ("smtp", "smtps") or not url.hostname):
+            raise ValueError(f"'{value}' is no mail server; write smtp://user@host:587 or smtps://user@host:465")
+        if url.password is not None:
+            raise ValueError(
+                "a password in the address would show in process lists; put it into the file SMTP_PASSWORD_FILE names"
+            )
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str | None) -> str | None:
+        if value and not fullmatch(r"[^@\s<>]+@[^@\s<>]+", value):
+            raise ValueError(f"'{value}' is no address; write harmattan@example.org")
+        return value or None
+
+    @model_validator(mode="after")
+    def _linked(self) -> Self:
+        if self.smtp_url and not self.public_url:
+            raise ValueError("letters have links, so the hub must know where people find it; set PUBLIC_URL")
+        return self
+
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: str) -> str:
@@ -149,6 +219,16 @@ def read_duration(text: str) -> int:
     if not found:
         raise ValueError(f"'{text}' is no span of time; write a number and its unit: s, min, h or d, for example 7d")
     return int(found[1]) * _SECONDS[found[2]]
+
+
+def read_rate(text: str) -> tuple[int, int] | None:
+    """`600/min` as (600, 60), `off` as None. Raises ValueError."""
+    if text.strip().lower() == "off":
+        return None
+    found = fullmatch(r"([1-9]\d{0,8})\s*/\s*(s|min|h|d)", text.strip())
+    if not found:
+        raise ValueError(f"'{text}' is no rate; write a number for a span of time, for example 600/min, or off")
+    return int(found[1]), _SECONDS[found[2]]
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -197,7 +277,7 @@ def _refuse(given: Mapping[str, str]) -> None:
 
 
 def _line(error: Any) -> str:
-    name = str(error["loc"][0]).upper()
+    name = str(error["loc"][0]).upper() if error["loc"] else "SMTP_URL"  # the one rule about two settings
     if error["type"] == "literal_error":
         return f"{name}: '{error['input']}' is not known; allowed: {error['ctx']['expected']}"
     return f"{name}: {str(error['msg']).removeprefix('Value error, ')}"

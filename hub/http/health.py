@@ -12,7 +12,7 @@ from hub.auth.guard import Allow, Policy
 from hub.context import Condition, Context, Opened
 from hub.front.counts import Counts, alarms, counts
 from hub.http import refusals
-from hub.http.middleware import Frame, Traffic
+from hub.http.middleware import Frame, Rules, Traffic
 from readings.errors import Trouble
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -66,7 +66,7 @@ def operation_app(context: Context, traffic: Traffic) -> FastAPI:
     app.include_router(router)
     app.include_router(numbers)
     refusals.install(app)
-    app.add_middleware(Frame, traffic=Traffic())
+    app.add_middleware(Frame, rules=Rules(Traffic()))
     return app
 
 

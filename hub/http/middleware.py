@@ -1,4 +1,4 @@
-"""A request in; the same request with an id, a deadline and a cap; its answer with security headers, counted and logged.
+"""A request in; the same with an id, its client, a deadline and a cap; its answer with security headers, counted and logged.
 
 The outermost layer: what nobody caught becomes a problem here, and its trace a line in the log.
 """
@@ -8,20 +8,37 @@ import logging
 import re
 import secrets
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from msgspec import Struct
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import problems
-from hub.problems import MEDIA_TYPE, Problem
+from hub.auth.guard import caller_of
+from hub.database.engine import DatabaseAway
+from hub.http.client import Client, Proxies
+from hub.http.cors import Cors
+from hub.http.depth import DEEPEST, too_deep
+from hub.http.gate import STREAM, Gate
+from hub.http.idempotency import DROPPED, MOST_BYTES, Answer, Store, Try
+from hub.problems import MEDIA_TYPE, Problem, invalid
+from hub.terms import terms_of
 
 log = logging.getLogger("hub.http")
-BODY_BYTES = 1 << 20
 BODY_S = 30.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-QUIET = frozenset({"/health", "/ready", "/metrics"})
+KEY = re.compile(rb'"?([\x21\x23-\x7e]{1,255})"?')
+"""An Idempotency-Key; the draft writes it in quotes, most clients do not."""
+QUIET = frozenset({"/health", "/ready", "/metrics", "/{path:path}", "/plain.css"})
+API = "/api/"
+CREDENTIALS = (b"authorization", b"x-api-key")
+TOLD = frozenset({*CREDENTIALS, b"x-request-id", b"origin", b"idempotency-key", b"content-length", b"transfer-encoding"})
+"""The fields of a request's head that are looked at here."""
 CSP = "; ".join(
     (
         "default-src 'none'",
@@ -36,14 +53,21 @@ CSP = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+DENIED = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), payment=(), usb=()"
 HEADERS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
+    "X-Permitted-Cross-Domain-Policies": "none",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": DENIED,
 }
+STRICT = ("Strict-Transport-Security", "max-age=31536000")
+SECRET = (b"cache-control", b"no-store")
+VARIES = (b"vary", b"Authorization, X-API-Key")
+Fields = list[tuple[bytes, bytes]]
 
 
 class Traffic:
@@ -58,112 +82,290 @@ class Traffic:
         self.seconds[route] += seconds
 
 
+class Rules(Struct, frozen=True):
+    """What is the same for every request. `gate`: None lets all pass; `store`: None keeps no answers for Idempotency-Keys."""
+
+    traffic: Traffic
+    body_s: float = BODY_S
+    proxies: Proxies = Proxies(())
+    gate: Gate | None = None
+    cors: Cors = Cors(())
+    store: Store | None = None
+    secure: bool = False
+    access_log: bool = True
+
+    @property
+    def fields(self) -> Fields:
+        """The security headers as they go out."""
+        named = [*HEADERS.items(), *([STRICT] if self.secure else [])]
+        return [(name.lower().encode(), value.encode()) for name, value in named]
+
+
 class Frame:
     """The outermost ASGI layer."""
 
-    def __init__(self, app: ASGIApp, traffic: Traffic, *, body_s: float = BODY_S) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self.app = app
-        self.traffic = traffic
-        self.body_s = body_s
+        self.rules = rules
+        self.fields = rules.fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send, self.body_s)
+        exchange = Exchange(scope, receive, send, self.rules, self.fields)
         try:
-            await self.app(exchange.scope, exchange.receive, exchange.send)
+            if await exchange.admitted():
+                await self.app(exchange.scope, exchange.receive, exchange.send)
         except Problem as problem:
             await exchange.refuse(problem)
         except asyncio.CancelledError:
             raise
         except Exception:  # the outermost loop of a request: an answer must go out, the trace into the log
-            log.exception("request failed id=%s path=%s", exchange.id, exchange.path)
+            log.exception("request failed id=%s route=%s", exchange.id, exchange.route)
             await exchange.refuse(Problem(problems.INTERNAL))
         finally:
-            exchange.close(self.traffic)
+            await exchange.close()
 
 
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, body_s: float) -> None:
-        self.id = _id(scope)
-        self.path = scope["path"]
-        self.status = 0
-        self._method = scope["method"]
+    def __init__(self, scope: Scope, receive: Receive, send: Send, rules: Rules, fields: Fields) -> None:
         self._begun = perf_counter()
+        self._rules = rules
         self._receive = receive
         self._send = send
-        self._bytes = 0
-        self._whole = False
-        self._body_s = body_s
-        self._refused: Problem | None = None
-        # uvicorn leaves out a HEAD's body by itself, so GET may answer it.
-        method = "GET" if self._method == "HEAD" else self._method
-        self.scope = {**scope, "method": method, "state": {**scope.get("state", {}), "request_id": self.id}}
+        self._told = told = {name: value for name, value in scope["headers"] if name in TOLD}
+        given = told.get(b"x-request-id", b"")
+        self.id = given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.status = 0
+        self._method: str = scope["method"]
+        self._path: str = scope["path"]
+        self._client = client = _client(scope, rules.proxies)
+        self._fields = [*fields, (b"x-request-id", self.id.encode())]
+        self._named = any(name in told for name in CREDENTIALS)
+        self._came = 0
+        self._went = 0
+        self._parts: list[bytes] = []
+        # Without either field there is no body (RFC 9112, 6.3), so nothing has to be waited for.
+        self._whole = b"content-length" not in told and b"transfer-encoding" not in told
+        self._instead: Problem | Answer | None = None
+        self._first: Try | None = None
+        self._start_held: Message | None = None
+        self._streams = False
+        self.scope: Scope = {
+            **scope,
+            # uvicorn leaves out a HEAD's body by itself, so GET may answer it.
+            "method": "GET" if self._method == "HEAD" else self._method,
+            "client": (client.address, scope["client"][1] if scope.get("client") else 0),
+            "state": {**scope.get("state", {}), "request_id": self.id},
+            "harmattan.address": client.counted,
+        }
+        if client.secure is not None:
+            self.scope["scheme"] = "https" if client.secure else "http"
+
+    @property
+    def route(self) -> str:
+        """The template, never the path: a key or a token may stand in that."""
+        route: Any = self.scope.get("route")
+        return str(getattr(route, "template", "unknown"))
+
+    async def admitted(self) -> bool:
+        """Whether it may go on; else it has been answered."""
+        rules, path = self._rules, self._path
+        if path.startswith(API):
+            self._fields.append(VARIES)
+            origin = self._told.get(b"origin")
+            if origin is not None and self._method == "OPTIONS" and rules.cors.any:
+                self._fields += rules.cors.preflight(path, origin)
+                await self._answer(Answer(204, [], b""))
+                return False
+            self._fields += rules.cors.fields(path, origin)
+        gate = rules.gate
+        if gate is not None and gate.counts(path):
+            credential = next((self._told[name] for name in CREDENTIALS if name in self._told), None)
+            fields, refused = gate.take(self._client.counted, credential)
+            self._fields += fields
+            if refused is not None:
+                raise refused
+            if path == STREAM:
+                gate.enter(self._client.counted)
+                self._streams = True
+        return True
 
     async def receive(self) -> Message:
-        """Raises Problem for a body that is too slow or too large."""
+        """Raises Problem for a body that is too slow, too large or too deep."""
         if self._whole:
             return await self._receive()
-        left = self._begun + self._body_s - perf_counter()
+        most = terms_of(self.scope.get("route")).body_bytes
+        if _number(self._told.get(b"content-length")) > most:
+            raise self._refusal(_too_large(most))
+        left = self._begun + self._rules.body_s - perf_counter()
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.0))
         except TimeoutError as error:
             raise self._refusal(Problem(problems.TOO_SLOW, headers={"Connection": "close"})) from error
         if message["type"] == "http.request":
-            self._bytes += len(message.get("body", b""))
+            part = message.get("body", b"")
+            self._came += len(part)
             self._whole = not message.get("more_body", False)
-            if self._bytes > BODY_BYTES:
-                said = f"a body has at most {BODY_BYTES} bytes"
-                raise self._refusal(Problem(problems.TOO_LARGE, said, headers={"Connection": "close"}))
+            if self._came > most:
+                raise self._refusal(_too_large(most))
+            self._parts.append(part)
+            if self._whole:
+                await self._arrived(b"".join(self._parts))
+                self._parts.clear()
         return message
 
+    async def _arrived(self, body: bytes) -> None:
+        """The whole body is here; it is looked at before any parser sees it."""
+        if too_deep(body):
+            raise self._refusal(invalid("body", f"JSON nests at most {DEEPEST} deep and closes what it opens", where="body"))
+        key = self._told.get(b"idempotency-key")
+        store = self._rules.store
+        if key is None or store is None or self._method != "POST" or not terms_of(self.scope.get("route")).idempotent:
+            return
+        found = KEY.fullmatch(key)
+        if found is None:
+            raise self._refusal(invalid("Idempotency-Key", "it is 1 to 255 visible characters", where="header"))
+        try:
+            owner = await self._owner()
+        except Problem:
+            return  # the route refuses the credential by itself
+        request = b"\0".join((self._method.encode(), self._path.encode(), self.scope["query_string"], body))
+        try:
+            begun = await run_in_threadpool(store.begin, owner, found[1].decode(), request)
+        except Problem as problem:
+            raise self._refusal(problem) from problem
+        except DatabaseAway as away:
+            raise self._refusal(Problem(problems.UNAVAILABLE, str(away), headers={"Retry-After": "2"})) from away
+        if isinstance(begun, Answer):
+            self._instead = begun
+            raise Problem(problems.KEY_RUNNING)  # ends the route; what goes out is the kept answer
+        self._first = begun
+        # What is kept must be readable for everybody: not compressed for this one.
+        self.scope["headers"] = [(name, value) for name, value in self.scope["headers"] if name != b"accept-encoding"]
+
+    async def _owner(self) -> str:
+        caller = await caller_of(Request(self.scope))
+        if caller is None:
+            return f"address {self._client.counted}"
+        if caller.account is not None:
+            return f"account {caller.account}"
+        return f"gateway {caller.gateway}" if caller.gateway is not None else f"name {caller.name}"
+
     def _refusal(self, problem: Problem) -> Problem:
-        self._refused = problem
+        self._instead = problem
         return problem
 
     async def send(self, message: Message) -> None:
-        if self._refused is not None:
-            await self.refuse(self._refused)  # instead of what the framework makes of a body that did not come
-            return
-        if message["type"] == "http.response.start":
-            await self._start(message)
+        if self._instead is not None:  # goes out in place of what the framework makes of a body that did not come
+            if not self.status:
+                instead = self._instead
+                await (self.refuse(instead) if isinstance(instead, Problem) else self._replayed(instead))
+        elif message["type"] == "http.response.start":
+            if self._first is not None:
+                self._start_held = message  # until its body is kept
+            else:
+                await self._start(message)
+        elif self._start_held is not None:
+            await self._keep(message)
         else:
+            self._went += len(message.get("body", b""))
             await self._send(message)
 
     async def _start(self, message: Message) -> None:
         self.status = message["status"]
-        headers = MutableHeaders(scope=message)
-        headers["X-Request-ID"] = self.id
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
-        await self._send(message)
+        headers = message["headers"]
+        if self._path.startswith(API) and (self._named or self.status >= 400):
+            # What was meant for one caller stays with them; a refusal is about this moment.
+            headers = [field for field in headers if field[0] != b"cache-control"]
+            headers.append(SECRET)
+        await self._send({"type": "http.response.start", "status": self.status, "headers": [*headers, *self._fields]})
+
+    async def _keep(self, message: Message) -> None:
+        """Gathers the answer of a first try; when it is whole it is kept, then sent."""
+        self._parts.append(message.get("body", b""))
+        if message.get("more_body", False):
+            return
+        body, start, first, store = b"".join(self._parts), self._start_held, self._first, self._rules.store
+        assert start is not None and first is not None and store is not None  # noqa: S101, PT018  # as receive left them
+        self._start_held = None
+        if 200 <= start["status"] < 300 and len(body) <= MOST_BYTES:
+            told = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"] if name not in DROPPED]
+            try:
+                await run_in_threadpool(store.keep, first, Answer(start["status"], told, body))
+                self._first = None
+            except DatabaseAway as error:
+                log.warning("answer not kept id=%s why=%r", self.id, error.why)
+        await self._start(start)
+        self._went += len(body)
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _replayed(self, kept: Answer) -> None:
+        await self._answer(Answer(kept.status, [*kept.headers, ("idempotent-replayed", "true")], kept.body))
 
     async def refuse(self, problem: Problem) -> None:
         """Answers with a problem, unless an answer has begun; then the connection just ends."""
-        if self.status:
-            return
-        self.status = problem.kind.status
-        body = problem.body(self.id)
-        headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
-        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await self._start({"type": "http.response.start", "status": problem.kind.status, "headers": raw})
-        await self._send({"type": "http.response.body", "body": body})
+        if not self.status:
+            headers = {"content-type": MEDIA_TYPE, **problem.headers}
+            await self._answer(Answer(problem.kind.status, list(headers.items()), problem.body(self.id)))
 
-    def close(self, traffic: Traffic) -> None:
+    async def _answer(self, answer: Answer) -> None:
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers]
+        if answer.status != 204:
+            raw.append((b"content-length", b"%d" % len(answer.body)))
+        self._went += len(answer.body)
+        await self._start({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": answer.body})
+
+    async def close(self) -> None:
+        rules = self._rules
+        if self._streams and rules.gate is not None:
+            rules.gate.leave(self._client.counted)
+        if self._first is not None and rules.store is not None:
+            with suppress(DatabaseAway):  # the key is free again a minute after its first try
+                await asyncio.shield(run_in_threadpool(rules.store.forget, self._first))
         seconds = perf_counter() - self._begun
-        route: Any = self.scope.get("route")
-        traffic.count(self._method, getattr(route, "path", "unknown"), self.status, seconds)
-        level = logging.DEBUG if self.path in QUIET else logging.INFO
-        path = self.scope["raw_path"].decode("ascii", "replace") if self.scope.get("raw_path") else self.path
-        log.log(
-            level, "request method=%s path=%s status=%d ms=%.1f id=%s", self._method, path, self.status, seconds * 1e3, self.id
-        )
+        route = self.route
+        rules.traffic.count(self._method, route, self.status, seconds)
+        if not rules.access_log:
+            return
+        level = logging.DEBUG if route in QUIET and self.status < 400 else logging.INFO
+        if log.isEnabledFor(level):
+            told = (self.id, self._method, route, self.status, seconds * 1e3, self._went, self._client.address, self._caller())
+            log.log(level, "request id=%s method=%s route=%s status=%d ms=%.1f bytes=%d client=%s caller=%s", *told)
+
+    def _caller(self) -> str:
+        """The kind of caller: never who it is, nor what they brought."""
+        if not self._named:
+            return "anybody"
+        caller = self.scope.get("harmattan.caller")
+        if caller is None:
+            return "refused"
+        if caller.gateway is not None:
+            return "gateway"
+        return "key" if caller.key is not None else "account" if caller.account is not None else "token"
 
 
-def _id(scope: Scope) -> str:
-    """The asker's X-Request-ID when it is one that a log line can bear, else a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+def templates(routes: Sequence[Any]) -> None:
+    """Writes the whole template of its path on each route: what stands there by itself has no prefix."""
+    from fastapi.routing import iter_route_contexts
+
+    for context in iter_route_contexts(routes):
+        context.original_route.template = context.path  # type: ignore[attr-defined]
+
+
+def _client(scope: Scope, proxies: Proxies) -> Client:
+    peer = scope["client"][0] if scope.get("client") else "unknown"
+    return proxies.client(peer, scope["headers"])
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(problems.TOO_LARGE, f"a body has at most {most} bytes", headers={"Connection": "close"})
+
+
+def _number(text: bytes | None) -> int:
+    """A Content-Length; uvicorn has refused what is none."""
+    return int(text) if text is not None and text.isdigit() and len(text) < 20 else 1 << 63 if text else 0

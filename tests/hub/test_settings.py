@@ -39,6 +39,11 @@ def test_lists_spans_and_levels_are_read(tmp_path: Path) -> None:
     assert settings.cors_origins == ("https://a.org", "https://b.org")
 
 
+def test_rates_and_switches_are_read(tmp_path: Path) -> None:
+    settings = load({"DATA_DIR": str(tmp_path), "RATE_LIMIT_ADDRESS": "off", "RATE_LIMIT_KEY": "10/s", "ACCESS_LOG": "off"})
+    assert (settings.rate_limit_address, settings.rate_limit_key, settings.access_log) == (None, (10, 1), False)
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "hub.env"
     file.write_text(f"DATA_DIR={tmp_path}\nLOG_LEVEL=warning\nHTTP_BIND=127.0.0.1:8100\n")
@@ -70,7 +75,13 @@ def test_the_real_environment_does_not_leak_into_a_given_one(tmp_path: Path, mon
         ("INFLUX_URL", "http://localhost:8086/air", "not in this version"),
         ("REDIS_URL", "redis:/localhost", "redis://host:6379/0"),
         ("REDIS_URL", "http://:hunter2@localhost", "is no Redis"),
-        ("SMTP_URL", "smtp://localhost", "not in this version"),
+        ("SMTP_URL", "smtp://localhost", "PUBLIC_URL"),
+        ("CORS_ORIGINS", "*", "never *"),
+        ("CORS_ORIGINS", "https://a.org/map", "without a path"),
+        ("TRUSTED_PROXIES", "10.0.0.0/99", "10.0.0.0/8"),
+        ("RATE_LIMIT_KEY", "many", "600/min"),
+        ("RATE_LIMIT_ADDRESS", "0/min", "600/min"),
+        ("ACCESS_LOG", "yes", "neither on nor off"),
         ("FOLLOWER_LOG", "kafka", "not in this version"),
         ("JWT_SECRET", "hunter2", "Ed25519"),
     ],

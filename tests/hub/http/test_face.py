@@ -9,32 +9,15 @@ from pathlib import Path
 
 import pytest
 from fastapi import APIRouter
-from fastapi.routing import iter_route_contexts
 from sqlalchemy import text
 
-from hub.app import application, document
-from hub.auth.guard import Policy, policies
+from hub.app import document
 from hub.http import site
 from hub.http.deadline import Deadline
 from hub.http.documents import declared
-from hub.http.middleware import BODY_BYTES
 from hub.problems import KINDS
+from hub.terms import BODY_BYTES
 from tests.hub.face import Face, open_face, problem
-
-PUBLIC, ADMIN, ONCE = Policy.PUBLIC, Policy.ADMIN, Policy.ONE_TIME_TOKEN
-ROUTES = {
-    "/health": PUBLIC, "/ready": PUBLIC, "/openapi.json": PUBLIC, "/api-docs": PUBLIC, "/problems": PUBLIC,
-    "/problems/{name}": PUBLIC, "/plain.css": PUBLIC, "/{path:path}": PUBLIC,
-    "/api/v1/stations": PUBLIC, "/api/v1/stations/{station}": PUBLIC, "/api/v1/sensors": PUBLIC,
-    "/api/v1/sensors/{sensor}": PUBLIC, "/api/v1/sensors/{sensor}/readings": PUBLIC, "/api/v1/live": PUBLIC,
-    "/api/v1/dashboard/realtime": PUBLIC, "/api/v1/gateways": ADMIN, "/api/v1/gateways/{name}": ADMIN,
-    "/api/v1/gateways/{name}/ledger": ADMIN, "/api/v1/enrol": ONCE,
-}  # fmt: skip
-
-
-def test_every_route_declares_exactly_this_policy() -> None:
-    found = {context.path: policies(context) for context in iter_route_contexts(application().routes)}  # type: ignore[arg-type]
-    assert found == {path: [policy] for path, policy in ROUTES.items()}
 
 
 def test_a_route_without_a_policy_is_refused_at_start() -> None:
@@ -200,7 +183,6 @@ def test_the_document_describes_every_route_with_examples_and_is_complete() -> N
     made = document()
     paths = made["paths"]
     assert isinstance(paths, dict)
-    assert {path for path in ROUTES if path.startswith("/api/v1")} <= set(paths)
     schemas = made["components"]["schemas"]  # type: ignore[index]
     whole = str(made)
     for name in ("Stations", "Sensor", "Page", "Ledger", "Credential", "Problem"):
@@ -211,8 +193,10 @@ def test_the_document_describes_every_route_with_examples_and_is_complete() -> N
         for said in verbs.values():
             assert said["summary"], path
             assert "application/problem+json" in said["responses"]["default"]["content"]
+            good = [answer for status, answer in said["responses"].items() if status.startswith("2")]
+            assert good, path
             if path.startswith("/api"):
-                assert all("example" in content for content in said["responses"]["200"]["content"].values()), path
+                assert all("example" in content for answer in good for content in answer.get("content", {}).values()), path
 
 
 def test_every_reference_in_the_document_leads_somewhere() -> None:
@@ -300,4 +284,4 @@ def test_a_foreign_page_may_read_only_where_the_settings_say_so(migrated: Path, 
 def test_requests_are_counted_by_route_and_not_by_address(face: Face) -> None:
     for number in (1, 2, 3):
         face.get(f"/api/v1/sensors/{number}")
-    assert face.traffic.requests["GET", "/sensors/{sensor}", 404] == 3
+    assert face.traffic.requests["GET", "/api/v1/sensors/{sensor}", 404] == 3
