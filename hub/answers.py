@@ -19,6 +19,8 @@ MILLISECOND = timedelta(milliseconds=1)
 LAST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z: a gateway with a wild clock must not break an answer."""
 FIRST_MS = -62_135_596_800_000
+LIST_S = 5
+"""A list of the public changes with each sample, and is asked for by every page that opens."""
 
 
 class Json(Response):
@@ -44,8 +46,12 @@ def tagged(request: Request, content: Any, headers: Mapping[str, str] | None = N
 
 
 def listing(request: Request, results: Sequence[Any], *, limit: int, following: str | None) -> Response:
-    """`{"results": [...], "meta": {"limit", "next"}}`, and where the list goes on as a Link (RFC 8288)."""
-    return tagged(request, {"results": results, "meta": {"limit": limit, "next": following}}, link(request, following))
+    """`{"results": [...], "meta": {"limit", "next"}}`, and where the list goes on as a Link (RFC 8288).
+
+    A shared cache may give it to strangers for LIST_S; the HTTP face forbids that for who brought a credential.
+    """
+    headers = {"Cache-Control": f"public, max-age={LIST_S}", **link(request, following)}
+    return tagged(request, {"results": results, "meta": {"limit": limit, "next": following}}, headers)
 
 
 def link(request: Request, following: str | None) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What a framework raises in; the problem that says it out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -40,7 +40,12 @@ def absent(request: Request) -> Problem:
     known = {method for context in contexts if context.path_regex.match(request.url.path) for method in context.methods or ()}
     if not known:
         return Problem(problems.NOT_FOUND)
-    return Problem(problems.METHOD, headers={"Allow": ", ".join(sorted(known))})
+    return Problem(problems.METHOD, headers={"Allow": _allowed(known)})
+
+
+def _allowed(methods: Collection[str]) -> str:
+    """HEAD is answered wherever GET is, OPTIONS everywhere."""
+    return ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
 
 
 def _problem(request: Request, error: Exception) -> Response:
@@ -64,11 +69,13 @@ def _said(error: Mapping[str, Any]) -> dict[str, str]:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # as it was registered
-    if error.status_code == problems.METHOD.status and (refused := absent(request)).kind is problems.METHOD:
-        return answer(request, refused)
+    if error.status_code == problems.METHOD.status:
+        refused = absent(request)
+        if refused.kind is not problems.METHOD:  # the page's route alone
+            refused = Problem(problems.METHOD, headers={"Allow": _allowed(["GET"])})
+        return Response(status_code=204, headers=refused.headers) if request.method == "OPTIONS" else answer(request, refused)
     kind = BY_STATUS.get(error.status_code, problems.INVALID if error.status_code < 500 else problems.INTERNAL)
-    standard: Sequence[str] = ("Not Found", "Method Not Allowed")
-    detail = "" if error.detail in standard else str(error.detail)
+    detail = "" if error.detail == "Not Found" else str(error.detail)
     return answer(request, Problem(kind, detail, headers=dict(error.headers or {})))
 
 

@@ -45,7 +45,7 @@ def test_what_is_left_out_is_opened_by_hand_as_each_caller(migrated: Path, tmp_p
                 assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
                 assert next(answer.iter_lines()) == "retry: 2000"
             assert face.get("/api/v1/live?stations=x", headers=sent).status_code == 422
-        assert face.http.post("/api/v1/live").headers["allow"] == "GET"
+        assert face.http.post("/api/v1/live").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_a_hub_that_breaks_is_found(migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from hub.http.documents import declared
 from hub.problems import KINDS
 from hub.terms import BODY_BYTES
 from tests.hub.face import Face, open_face, problem
+from tests.shape import SERVERS, embedded_only
 
 
 def test_a_route_without_a_policy_is_refused_at_start() -> None:
@@ -35,7 +36,7 @@ def test_an_admin_route_wants_an_admin(face: Face) -> None:
 
 def test_health_says_that_the_process_lives_and_ready_what_is_missing(face: Face) -> None:
     assert face.get("/health").json()["status"] == "ok"
-    cache = {"ok": True, "why": "", "facts": {"kind": "memory", "shared": 0}}
+    cache = {"ok": True, "why": "", "facts": {"kind": "redis" if SERVERS else "memory", "shared": int(SERVERS)}}
     assert face.get("/ready").json() == {"ready": True, "parts": {"cache": cache}}
 
 
@@ -52,8 +53,12 @@ def test_a_number_that_no_table_holds_is_as_unknown_as_any_other(face: Face, num
 def test_a_wrong_method_names_the_right_ones(face: Face) -> None:
     answer = face.http.delete("/api/v1/stations")
     problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "GET"
-    for method, path, allowed in (("GET", "/api/v1/enrol", "POST"), ("PUT", "/api/v1/enrol", "POST"), ("POST", "/", "GET")):
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+    for method, path, allowed in (
+        ("GET", "/api/v1/enrol", "OPTIONS, POST"),
+        ("PUT", "/api/v1/enrol", "OPTIONS, POST"),
+        ("POST", "/", "GET, HEAD, OPTIONS"),
+    ):
         answer = face.http.request(method, path)
         problem(answer, 405, "method-not-allowed")
         assert answer.headers["allow"] == allowed
@@ -170,6 +175,7 @@ def test_a_mistake_of_ours_is_a_problem_and_its_trace_is_logged(face: Face, capl
     assert f"id={answer.headers['x-request-id']}" in caplog.text
 
 
+@embedded_only("its file is put away")
 def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(face: Face) -> None:
     (face.settings.data_dir / "hub.db").unlink()
     face.database.close()
