@@ -23,7 +23,7 @@ EXAMPLE = Ledger([StreamLedger("3f1c9a0b7d2e4856", "9b1d2c3e4f506172", None, [[1
 def one_ledger(name: str, request: Request, context: Opened, caller: Asking) -> Response:
     with context.database.read() as connection:
         found = connection.execute(select(gateway.c.id, gateway.c.network).where(gateway.c.name == name)).one_or_none()
-        guard(caller, Policy.ADMIN, found.network if found else None)
         if found is None:
             raise Problem(problems.NOT_FOUND)
+        guard(caller, Policy.ADMIN, found.network)
         return tagged(request, ledger(connection, found.id))

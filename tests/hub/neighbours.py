@@ -13,9 +13,9 @@ from msgspec import Struct
 from sqlalchemy import Row, Table, insert, select, update
 
 from hub.auth.callers import key_hash
-from hub.auth.tokens import NetworkRole, Role
+from hub.auth.tokens import Caller, NetworkRole, Role
 from hub.database import tables
-from tests.hub.face import Face, now_ms
+from tests.hub.face import DAY_MS, Face, now_ms
 
 API = "/api/v1"
 SIDES = ("a", "b")
@@ -60,6 +60,17 @@ def settle_town(face: Face) -> Town:
     keys: dict[str, str] = {}
     known = {side: _known(face, side, network, keys) for side, network in networks.items()}
     return Town(tokens, keys, known)
+
+
+def again(face: Face, name: str) -> str:
+    """The token of one session more of somebody in a town."""
+    with face.database.read() as connection:
+        own, role = connection.execute(
+            select(tables.account.c.id, tables.account.c.role).where(tables.account.c.name == name)
+        ).one()
+    at, sid = now_ms(), secrets.token_hex(16)
+    add(face, tables.session, id=sid, account=own, created_ms=at, seen_ms=at, expires_ms=at + DAY_MS)
+    return str(face.app.state.tokens.sign(Caller(name, Role(role), {}, account=own, session=sid)))
 
 
 def _move(face: Face, gateway: str, network: int) -> None:
