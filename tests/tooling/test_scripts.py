@@ -46,9 +46,9 @@ def test_a_part_that_is_unknown_is_refused_with_those_that_are() -> None:
 
 
 def test_a_proof_that_is_not_built_yet_says_so() -> None:
-    done = call("scripts/prove", "shapes")
+    done = call("scripts/prove", "field")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("prove: shapes: not in this version; fresh, ")
+    assert done.stderr.startswith("prove: field: not in this version; fresh, ")
 
 
 def test_every_script_says_in_its_second_line_what_goes_in_and_out() -> None:
