@@ -17,6 +17,7 @@ from hub.auth.tokens import Tokens
 from hub.cache import Limits, open_limits
 from hub.context import Condition, Context
 from hub.fleet.category import Categories
+from hub.fleet.completeness import Completeness
 from hub.http import documents, health, refusals, site
 from hub.http.client import Proxies
 from hub.http.cors import Cors
@@ -54,6 +55,7 @@ def create_app(context: Context, traffic: Traffic | None = None, *, body_s: floa
     app.state.tokens = Tokens.open(context.settings.data_dir)
     app.state.callers = Callers(context.database, app.state.tokens)
     app.state.categories = Categories(store)
+    app.state.completeness = Completeness(context.database)
     app.state.readings = Readings(context.database, store)
     app.state.live = Live(context.database)
     app.state.site = site.read()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, tuple_, update
 
 from hub import problems
 from hub.answers import rfc3339
@@ -35,15 +35,29 @@ class Deployment(Struct, frozen=True, rename={"from_": "from"}):
 
 
 def history(
-    connection: Connection, caller: Caller | None, *, sensor_id: int | None = None, station_id: int | None = None
-) -> list[Deployment]:
-    """Of a sensor or at a station, the oldest first; only at stations that the caller may see."""
-    asked = select(deployment).join(station, station.c.id == deployment.c.station).where(visible(caller))
+    connection: Connection,
+    caller: Caller | None,
+    *,
+    sensor_id: int | None = None,
+    station_id: int | None = None,
+    after: tuple[int, ...] | None = None,
+    limit: int = 100,
+) -> tuple[list[Deployment], tuple[int, int] | None]:
+    """Of a sensor or at a station, the oldest first, only at stations that the caller may see; and where it goes on.
+
+    `after`: (from [Unix ms], sensor) of the last one seen.
+    """
+    place, order = station.c.id == deployment.c.station, (deployment.c.from_ms, deployment.c.sensor)
+    asked = select(deployment).join(station, place).where(visible(caller)).order_by(*order).limit(limit + 1)
     if sensor_id is not None:
         asked = asked.where(deployment.c.sensor == sensor_id)
     if station_id is not None:
         asked = asked.where(deployment.c.station == station_id)
-    return [_told(row) for row in connection.execute(asked.order_by(deployment.c.from_ms, deployment.c.sensor))]
+    if after is not None:
+        asked = asked.where(tuple_(*order) > tuple_(*after))
+    rows = connection.execute(asked).all()
+    last = (rows[limit - 1].from_ms, rows[limit - 1].sensor) if len(rows) > limit else None
+    return [_told(row) for row in rows[:limit]], last
 
 
 def since(from_ms: int | None) -> int:

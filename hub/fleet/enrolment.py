@@ -23,13 +23,13 @@ from hub.auth.callers import key_hash
 from hub.database import tables
 from hub.database.engine import Database
 from hub.fleet import broker
+from hub.fleet.visibility import VISIBILITIES
 from hub.problems import Problem
 from readings.errors import Drop, Retry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,30}")
 TOKEN_CHARACTERS = 48
 TOKEN_LIFE_MS = 24 * 3600 * 1000
-VISIBILITIES = ("public", "coarse", "private")
 KEYS_KEPT_S = 1.0
 """A revoked gateway is refused after this long at the latest, without a look into the database for each message."""
 
@@ -49,21 +49,36 @@ class Credential(Struct, frozen=True):
 
 
 def invite(
-    database: Database, name: str, *, visibility: str = "public", life_ms: int = TOKEN_LIFE_MS, now_ms: int | None = None
+    database: Database, name: str, *, visibility: str | None = None, life_ms: int = TOKEN_LIFE_MS, now_ms: int | None = None
 ) -> str:
-    """A one-time token for a gateway of this name; earlier tokens of it stop to work. Raises NotEnrolled."""
-    now = _now_ms() if now_ms is None else now_ms
+    """A one-time token for a gateway of this name; earlier tokens of it stop to work. Raises NotEnrolled.
+
+    A new name becomes a gateway of the network `default`. `visibility`: of the station that it will make; None: as usual there.
+    """
+    named(name)
+    if visibility is not None and visibility not in VISIBILITIES:
+        raise NotEnrolled(f"'{visibility}' is no visibility", what=name, hint=f"use one of {', '.join(VISIBILITIES)}")
+    with database.write() as connection:
+        gateway = _gateway_to_enrol(connection, name)
+        if visibility is not None:
+            note_visibility(connection, gateway, visibility)
+        return new_token(connection, gateway, life_ms, now_ms)
+
+
+def named(name: str) -> str:
+    """The name, if a gateway may have it. Raises NotEnrolled."""
     if not NAME.fullmatch(name) or name in broker.RESERVED:
         hint = "use 2 to 31 of a-z, 0-9 and -, not starting with -; hub and viewer are taken"
         raise NotEnrolled("is no name for a gateway", what=name, hint=hint)
-    if visibility not in VISIBILITIES:
-        raise NotEnrolled(f"'{visibility}' is no visibility", what=name, hint=f"use one of {', '.join(VISIBILITIES)}")
+    return name
+
+
+def new_token(connection: Connection, gateway: int, life_ms: int = TOKEN_LIFE_MS, now_ms: int | None = None) -> str:
+    """A one-time token of a gateway, in the caller's transaction; its earlier ones stop to work."""
+    now = _now_ms() if now_ms is None else now_ms
     token = secrets.token_hex(TOKEN_CHARACTERS // 2)
-    with database.write() as connection:
-        gateway = _gateway_to_enrol(connection, name)
-        connection.execute(update(tables.token).where(tables.token.c.gateway == gateway).values(expires_ms=0))
-        connection.execute(insert(tables.token).values(hash=_hash(token), gateway=gateway, expires_ms=now + life_ms))
-        _note_visibility(connection, gateway, visibility)
+    connection.execute(update(tables.token).where(tables.token.c.gateway == gateway).values(expires_ms=0))
+    connection.execute(insert(tables.token).values(hash=_hash(token), gateway=gateway, expires_ms=now + life_ms))
     return token
 
 
@@ -95,14 +110,21 @@ def redeem(
 
 def revoke(database: Database, name: str, *, broker_dir: Path, now_ms: int | None = None) -> None:
     """From now on the hub refuses this gateway, its tokens too; then the broker does. Raises NotEnrolled, Retry."""
-    now = _now_ms() if now_ms is None else now_ms
     with database.write() as connection:
-        gateway = connection.execute(select(tables.gateway).where(tables.gateway.c.name == name)).one_or_none()
+        gateway = connection.execute(select(tables.gateway.c.id).where(tables.gateway.c.name == name)).one_or_none()
         if gateway is None:
             raise NotEnrolled("there is no gateway of this name", what=name, hint="`harmattan-hub gateway list` shows all")
-        connection.execute(update(tables.gateway).where(tables.gateway.c.id == gateway.id).values(revoked_ms=now, key_hash=None))
-        connection.execute(update(tables.token).where(tables.token.c.gateway == gateway.id).values(expires_ms=0))
+        withdraw(connection, gateway.id, now_ms)
     broker.remove(broker_dir, name)
+
+
+def withdraw(connection: Connection, gateway: int, now_ms: int | None = None) -> None:
+    """In the caller's transaction: a gateway, its tokens, its credential's key and its API keys are refused from now on."""
+    now = _now_ms() if now_ms is None else now_ms
+    row, key = tables.gateway.c, tables.api_key.c
+    connection.execute(update(tables.gateway).where(row.id == gateway).values(revoked_ms=now, key_hash=None))
+    connection.execute(update(tables.token).where(tables.token.c.gateway == gateway).values(expires_ms=0))
+    connection.execute(update(tables.api_key).where(key.gateway == gateway, key.revoked_ms.is_(None)).values(revoked_ms=now))
 
 
 def down_key(secret: bytes, gateway: str, key_version: int) -> bytes:
@@ -169,7 +191,8 @@ def _redeemable(connection: Connection, token: str, now_ms: int) -> Row[Any]:
     """The gateway that a token may still enrol. Raises Problem."""
     row = tables.token.c
     asked = select(tables.gateway, row.expires_ms, row.used_ms).join(tables.token, row.gateway == tables.gateway.c.id)
-    found = connection.execute(asked.where(row.hash == _hash(token))).one_or_none()
+    # On PostgreSQL two transactions read at once: the second waits here, and then reads that the token was used.
+    found = connection.execute(asked.where(row.hash == _hash(token)).with_for_update()).one_or_none()
     if found is None:
         raise Problem(problems.TOKEN_UNKNOWN)
     if found.used_ms is not None:
@@ -181,7 +204,7 @@ def _redeemable(connection: Connection, token: str, now_ms: int) -> Row[Any]:
     return found
 
 
-def _note_visibility(connection: Connection, gateway: int, visibility: str) -> None:
+def note_visibility(connection: Connection, gateway: int, visibility: str) -> None:
     """Kept until settle makes the gateway's station, whose name only the gateway knows."""
     key = f"visibility/{gateway}"
     connection.execute(tables.meta.delete().where(tables.meta.c.key == key))

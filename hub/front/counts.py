@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from hub.answers import rfc3339
 from hub.database.tables import event, gateway, held, meta, waiting
+from hub.fleet.gateways import Gateway
 from hub.front import ledger as front_ledger
 from hub.front.chain import ALARMS, LISTING, listings, previous_of
 from hub.front.log import ranges
@@ -91,6 +92,34 @@ def counts(connection: Connection) -> dict[str, Counts]:
     for row in rows:
         found[row.name] = found.get(row.name, Counts()) + account.counts(row)
     return found
+
+
+def filled(connection: Connection, gateways: Sequence[Gateway]) -> list[Gateway]:
+    """The same gateways, with what the ledger knows of each: pending, gaps, lost."""
+    ids = [one.id for one in gateways]
+    rows = connection.execute(select(held).where(held.c.gateway.in_(ids)).order_by(held.c.no)).all()
+    account = _Account(connection, rows)
+    counted: dict[int, Counts] = {}
+    gaps: dict[int, int] = {}
+    for row in rows:
+        counted[row.gateway] = counted.get(row.gateway, Counts()) + account.counts(row)
+        gaps[row.gateway] = gaps.get(row.gateway, 0) + _holes(row)
+    none = Counts()
+    return [
+        msgspec.structs.replace(
+            one,
+            pending=counted.get(one.id, none).pending,
+            lost=counted.get(one.id, none).lost,
+            gaps=gaps.get(one.id, 0),
+        )
+        for one in gateways
+    ]
+
+
+def _holes(row: Row[Any]) -> int:
+    """Runs of numbers that are neither held nor gone, below one that is held: what is still to come at the end is no hole."""
+    have = ranges(row.ranges)
+    return len((Ranges.span(1, have.pairs[-1][1]) - have - ranges(row.gone)).pairs) if have else 0
 
 
 def alarms(connection: Connection) -> dict[tuple[str, str], int]:

@@ -1,0 +1,37 @@
+"""/enrol: how a gateway comes in."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.answers import Json, described
+from hub.auth.guard import Allow, Policy
+from hub.auth.secrets import hub_secret
+from hub.context import Opened
+from hub.fleet import enrolment
+from hub.fleet.enrolment import Credential
+
+router = APIRouter(tags=["gateways"])
+CREDENTIAL = Credential("unilag-01", "<64 hex digits>", "<64 hex digits>", 1)
+
+
+class Token(BaseModel):
+    """What a gateway sends once."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"token": "385c468e048b7a4c62342ee79d2991d0f6f1e40a673716d1"}}
+    )
+
+    token: Annotated[str, Field(max_length=200)]
+
+
+@router.post(
+    "/enrol", dependencies=[Depends(Allow(Policy.ONE_TIME_TOKEN))],
+    summary="A one-time token becomes this gateway's credential file", responses=described(Credential, example=CREDENTIAL),
+)  # fmt: skip
+def enrol(given: Token, context: Opened) -> Response:
+    settings = context.settings
+    secret = hub_secret(settings.data_dir)
+    made = enrolment.redeem(context.database, given.token, secret=secret, broker_dir=settings.broker)
+    return Json(made, headers={"Cache-Control": "no-store"})
