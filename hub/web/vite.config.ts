@@ -7,6 +7,13 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     sourcemap: false,
+    // What only those who sign in load says so in its name: the budgets of both are tested.
+    rollupOptions: {
+      output: {
+        chunkFileNames: ({ moduleIds }) =>
+          moduleIds.some((id) => id.includes("/src/desk/")) ? "assets/desk-[name]-[hash].js" : "assets/[name]-[hash].js",
+      },
+    },
   },
   server: { host: "127.0.0.1", proxy: { "/api": "http://127.0.0.1:8000" } },
 });

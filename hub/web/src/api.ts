@@ -87,43 +87,58 @@ export interface LiveSample extends Values {
   name: string;
 }
 
-/** An answer that is no answer. `status` 0 = the hub was not reached at all. */
+/** An answer that is no answer. `status` 0 = the hub was not reached at all; `body`: the whole document of the problem. */
 export class Problem extends Error {
   readonly status: number;
   readonly title: string;
   readonly detail: string;
+  readonly body: Record<string, unknown>;
+  readonly retryAfter: string | null;
 
-  constructor(status: number, title: string, detail: string) {
+  constructor(status: number, title: string, detail: string, body = {}, retryAfter: string | null = null) {
     super(detail || title);
     this.status = status;
     this.title = title;
     this.detail = detail;
+    this.body = body;
+    this.retryAfter = retryAfter;
   }
+}
+
+/** Who asks for somebody that is signed in. */
+export interface Asker {
+  ask<T>(path: string, init: RequestInit): Promise<T>;
 }
 
 const DEADLINE_MS = 30_000;
 
-async function problemOf(response: Response): Promise<Problem> {
-  const text = (member: unknown): string => (typeof member === "string" ? member : "");
-  try {
-    const body = (await response.json()) as Record<string, unknown>;
-    const detail = [text(body.detail), text(body.hint)].filter(Boolean).join("; ");
-    return new Problem(response.status, text(body.title) || response.statusText, detail);
-  } catch {
-    return new Problem(response.status, response.statusText, "");
-  }
+let asker: Promise<Asker | null> = Promise.resolve(null);
+
+/** From now on it asks; what begins before it is there waits for it. */
+export function askThrough(given: Promise<Asker | null>): void {
+  asker = given;
 }
 
-/** GET a path under /api/v1. Throws Problem, or AbortError when `signal` says so. */
-export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+async function problemOf(response: Response): Promise<Problem> {
+  const text = (member: unknown): string => (typeof member === "string" ? member : "");
+  const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+  const detail = [text(body.detail), text(body.hint)].filter(Boolean).join("; ");
+  return new Problem(response.status, text(body.title) || response.statusText, detail, body, response.headers.get("Retry-After"));
+}
+
+/** One request, as it is told. Throws Problem, or AbortError when its signal says so. */
+export async function send<T>(path: string, init: RequestInit = {}): Promise<T> {
+  const { signal } = init;
   const deadline = new AbortController();
   const stop = () => deadline.abort();
   signal?.addEventListener("abort", stop);
   const timer = setTimeout(stop, DEADLINE_MS);
   try {
-    const response = await fetch(`/api/v1${path}`, { headers: { Accept: "application/json" }, signal: deadline.signal });
+    const headers = { Accept: "application/json", ...init.headers };
+    const response = await fetch(`/api/v1${path}`, { ...init, headers, signal: deadline.signal });
     if (!response.ok) throw await problemOf(response);
-    return (await response.json()) as T;
+    const text = await response.text();
+    return (text === "" ? undefined : JSON.parse(text)) as T;
   } catch (error) {
     if (error instanceof Problem) throw error;
     if (signal?.aborted) throw error;
@@ -132,6 +147,13 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** GET a path under /api/v1, as whoever is signed in. Throws as `send`. */
+export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const init = signal ? { signal } : {};
+  const through = await asker;
+  return through ? through.ask<T>(path, init) : send<T>(path, init);
 }
 
 export const realtime = (): Promise<Realtime> => get<Realtime>("/dashboard/realtime");

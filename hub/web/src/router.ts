@@ -1,6 +1,13 @@
 // An address in; the view that it names out. Clicks on our own links and the back button stay inside the page.
 
-export type Route = { name: "stations" } | { name: "station"; id: number } | { name: "about" } | { name: "notfound" };
+export type Route =
+  | { name: "stations" }
+  | { name: "station"; id: number }
+  | { name: "about" }
+  | { name: "desk" }
+  | { name: "notfound" };
+
+const DESK = /^\/(signin|register|forgot|reset|verify|setup|account|users|networks|gateways|audit)(\/|$)/;
 
 /** Null: not the page's, the hub answers it. */
 export function match(path: string): Route | null {
@@ -8,7 +15,14 @@ export function match(path: string): Route | null {
   if (path === "/about") return { name: "about" };
   const station = /^\/stations\/([0-9]{1,15})\/?$/.exec(path);
   if (station) return { name: "station", id: Number(station[1]) };
+  if (DESK.test(path)) return { name: "desk" };
   return /^\/(api|api-docs|openapi\.json|health|ready|metrics|problems)(\/|$)/.test(path) ? null : { name: "notfound" };
+}
+
+/** `#/reset?token=..` of a mailed link: where it leads, and the secret that must not stay in the address. */
+export function handed(hash: string): { path: string; token: string | null } | null {
+  const found = /^#(\/(?:reset|verify|setup|forgot))(\?.*)?$/.exec(hash);
+  return found && { path: found[1] ?? "", token: new URLSearchParams(found[2] ?? "").get("token") };
 }
 
 /** Calls `arrived` for every change of the address; returns how to go somewhere. */

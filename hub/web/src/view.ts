@@ -1,5 +1,6 @@
 // What a view is: an element with a title that is told what changes, and what the page gives it.
 import type { LiveSample, Station } from "./api.ts";
+import type { Session } from "./desk/session.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Words } from "./strings/words.ts";
 
@@ -22,5 +23,9 @@ export interface Page {
   /** A snapshot has come at least once. */
   loaded(): boolean;
   go(path: string): void;
+  /** Who is signed in, once that is known. */
+  session(): Promise<Session>;
+  /** The secret of the link that led here, null for none. */
+  handed(): string | null;
   retitle(): void;
 }

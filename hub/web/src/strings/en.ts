@@ -11,6 +11,7 @@ export const en: Words = {
 
   stations: "Stations",
   about: "About",
+  signIn: "Sign in",
   allStations: "All stations",
   summary: (stations, reporting) =>
     `${stations} ${stations === 1 ? "station" : "stations"}, ${reporting} with values from the last hour`,
@@ -155,16 +156,4 @@ export const en: Words = {
             ? "Usually this passes. If it stays, whoever runs the hub finds the reason at /ready."
             : "Reload the page. If it stays, tell whoever runs the hub.",
   keptValues: "The values below are the last that were received.",
-
-  aboutLead: "This page shows what the network’s sensors measure, as soon as it arrives and just as it was sent.",
-  aboutValues: "Values",
-  aboutValuesText:
-    "Values are raw: never altered, smoothed or corrected. PM2.5 is the sensor’s atmospheric value. Low-cost sensors differ from reference instruments, most of all in humid air and in coarse dust.",
-  aboutFlags: "Quality flags",
-  aboutCategory: "Category",
-  aboutCategoryText:
-    "The category belongs to the hourly NowCast of PM2.5 (US EPA, breakpoints of May 2024), never to a single value. It appears once two of the last three hours have data.",
-  aboutData: "Data",
-  aboutDataText: "Everything on this page comes from the hub’s open interface.",
-  apiDocumentation: "Interface documentation",
 };

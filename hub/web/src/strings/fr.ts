@@ -11,6 +11,7 @@ export const fr: Words = {
 
   stations: "Stations",
   about: "À propos",
+  signIn: "Se connecter",
   allStations: "Toutes les stations",
   summary: (stations, reporting) =>
     `${stations} station${stations > 1 ? "s" : ""}, dont ${reporting} avec des valeurs de la dernière heure`,
@@ -155,16 +156,4 @@ export const fr: Words = {
             ? "En général cela passe. Sinon, l’exploitant du serveur en trouve la raison à /ready."
             : "Rechargez la page. Si cela persiste, prévenez l’exploitant du serveur.",
   keptValues: "Les valeurs ci-dessous sont les dernières reçues.",
-
-  aboutLead: "Cette page montre ce que mesurent les capteurs du réseau, dès l’arrivée et tel que cela a été envoyé.",
-  aboutValues: "Valeurs",
-  aboutValuesText:
-    "Les valeurs sont brutes : jamais modifiées, lissées ni corrigées. PM2,5 est la valeur atmosphérique du capteur. Les capteurs à bas coût s’écartent des instruments de référence, surtout en air humide et en présence de poussières grossières.",
-  aboutFlags: "Indicateurs de qualité",
-  aboutCategory: "Catégorie",
-  aboutCategoryText:
-    "La catégorie est celle du NowCast horaire des PM2,5 (US EPA, seuils de mai 2024), jamais celle d’une valeur isolée. Elle apparaît dès que deux des trois dernières heures ont des données.",
-  aboutData: "Données",
-  aboutDataText: "Tout ce que montre cette page vient de l’interface ouverte du serveur.",
-  apiDocumentation: "Documentation de l’interface",
 };

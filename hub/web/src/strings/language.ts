@@ -1,13 +1,22 @@
 // The address, what was chosen before and the browser's wish in; one language's words out. Only the language that is read is loaded.
+import type { DeskWords } from "../desk/strings/words.ts";
 import type { Words } from "./words.ts";
 
 export type { Words } from "./words.ts";
 
 export type Tag = "en" | "fr";
 
-export const LANGUAGES: Record<Tag, { name: string; load: () => Promise<Words> }> = {
-  en: { name: "English", load: async () => (await import("./en.ts")).en },
-  fr: { name: "Français", load: async () => (await import("./fr.ts")).fr },
+export const LANGUAGES: Record<Tag, { name: string; load: () => Promise<Words>; desk: () => Promise<DeskWords> }> = {
+  en: {
+    name: "English",
+    load: async () => (await import("./en.ts")).en,
+    desk: async () => (await import("../desk/strings/en.ts")).en,
+  },
+  fr: {
+    name: "Français",
+    load: async () => (await import("./fr.ts")).fr,
+    desk: async () => (await import("../desk/strings/fr.ts")).fr,
+  },
 };
 const REMEMBERED = "harmattan.language";
 

@@ -12,6 +12,7 @@ export interface Words {
 
   stations: string;
   about: string;
+  signIn: string;
   allStations: string;
   summary: (stations: number, reporting: number) => string;
   noStations: string;
@@ -75,14 +76,4 @@ export interface Words {
   problemTitle: (status: number) => string;
   problemHint: (status: number) => string;
   keptValues: string;
-
-  aboutLead: string;
-  aboutValues: string;
-  aboutValuesText: string;
-  aboutFlags: string;
-  aboutCategory: string;
-  aboutCategoryText: string;
-  aboutData: string;
-  aboutDataText: string;
-  apiDocumentation: string;
 }
