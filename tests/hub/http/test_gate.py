@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hub.http.gate import Gate
 from tests.hub.face import Face, open_face, problem
 
-LIMITED = {"trusted_proxies": ("127.0.0.1",), "rate_limit_address": (5, 86_400), "rate_limit_key": (3, 86_400)}
+LIMITED: dict[str, Any] = {"trusted_proxies": ("127.0.0.1",), "rate_limit_address": (5, 86_400), "rate_limit_key": (3, 86_400)}
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_stream_that_ended_makes_room(limited: Face) -> None:
         with limited.http.stream("GET", "/api/v1/live", headers={"X-Forwarded-For": "203.0.113.1"}) as answer:
             assert answer.status_code == 200
             assert next(answer.iter_lines()) == "retry: 2000"
-    rules = next(one.kwargs["rules"] for one in limited.app.user_middleware if "rules" in one.kwargs)
+    rules: Any = next(one.kwargs["rules"] for one in limited.app.user_middleware if "rules" in one.kwargs)
     deadline = time.monotonic() + 10
     while rules.gate._streams:
         assert time.monotonic() < deadline
