@@ -1,7 +1,7 @@
 """Settings and role names in; a running hub out: one process does all roles by default, each may run alone.
 
-api answers HTTP; bridge takes from the broker; follower makes samples, latest values and telemetry from the log; poller and
-worker have nothing to do yet and idle. Every process answers /health, /ready and /metrics on METRICS_BIND.
+api answers HTTP; bridge takes from the broker; follower makes samples, latest values and telemetry from the log; worker does the
+hourly jobs; poller has nothing to do yet and idles. Every process answers /health, /ready and /metrics on METRICS_BIND.
 """
 
 import errno
@@ -31,6 +31,7 @@ from hub.http.deadline import Deadline
 from hub.http.health import operation_app
 from hub.http.middleware import Traffic
 from hub.settings import Settings
+from hub.worker import Worker
 from readings.errors import Retry, Stop, Trouble
 
 log = logging.getLogger("hub")
@@ -38,8 +39,9 @@ GRACE_S = 3
 """How long open requests may take after SIGTERM."""
 JOIN_S = 5.0
 STANDBY_S = 2.0
-SINGLETONS = ("bridge", "follower")
-FOLLOWER_LOCK = 0x4861726D_0002
+SINGLETONS = ("bridge", "follower", "worker")
+LOCKS = {"follower": 0x4861726D_0002, "worker": 0x4861726D_0005}
+"""PostgreSQL: the advisory lock of a role that one process of all has; bridges share their work instead."""
 Work = Callable[[threading.Event], None]
 
 
@@ -165,7 +167,11 @@ def _work(context: Context) -> Mapping[str, Work]:
     if "follower" in context.roles:
         followers = Followers(database, settings)
         context.conditions["follower"] = lambda: _condition(followers.state())
-        work["follower"] = followers.run if database.dialect == "sqlite" else lambda stop: _standby(context, followers.run, stop)
+        work["follower"] = _single(context, "follower", followers.run)
+    if "worker" in context.roles:
+        worker = Worker(database)
+        context.conditions["worker"] = lambda: _condition(worker.state())
+        work["worker"] = _single(context, "worker", worker.run)
     return work
 
 
@@ -184,16 +190,23 @@ def _database(context: Context) -> Condition:
         return Condition(False, error.why)
 
 
-def _standby(context: Context, work: Work, stop: threading.Event) -> None:
+def _single(context: Context, role: str, work: Work) -> Work:
+    """The work of one process of all: on SQLite whoever runs it has the role's lock file already."""
+    if context.database.dialect == "sqlite":
+        return work
+    return lambda stop: _standby(context, role, work, stop)
+
+
+def _standby(context: Context, role: str, work: Work, stop: threading.Event) -> None:
     """PostgreSQL: works while it holds the advisory lock, else waits for it."""
     while not stop.is_set():
         try:
             with context.database.engine.connect() as connection:
-                if connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": FOLLOWER_LOCK}).scalar():
+                if connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCKS[role]}).scalar():
                     connection.commit()
                     work(stop)
         except Exception:  # outermost loop: a lost connection must not end the role
-            log.exception("follower lost its lock")
+            log.exception("%s lost its lock", role)
         stop.wait(STANDBY_S)
 
 

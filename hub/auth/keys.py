@@ -74,7 +74,7 @@ def issue(
     key = secrets.token_hex(32)
     values: dict[str, Any] = {"name": name, "scopes": " ".join(wanted), "account": account, "gateway": gateway}
     values |= {"hash": key_hash(key), "hint": key[:HINT], "created_ms": _now_ms() if now_ms is None else now_ms}
-    made = connection.execute(insert(api_key).values(values, expires_ms=expires_ms)).inserted_primary_key
+    made = connection.execute(insert(api_key).values(values | {"expires_ms": expires_ms})).inserted_primary_key
     return int(made[0]), key  # type: ignore[index]  # an insert of one row has one key
 
 

@@ -128,15 +128,16 @@ def test_a_taken_port_is_named_with_whose_it_is(tmp_path: Path) -> None:
     assert f"HTTP_BIND: port {port} of 127.0.0.1 is in use by process {os.getpid()}; " in why
 
 
-def test_a_second_bridge_or_follower_on_one_file_is_refused_and_a_second_api_is_not(tmp_path: Path) -> None:
+@shape.embedded_only("one file; a PostgreSQL takes several hubs")
+def test_a_second_bridge_follower_or_worker_on_one_file_is_refused_and_a_second_api_is_not(tmp_path: Path) -> None:
     with running(tmp_path) as first:
-        for role in ("bridge", "follower"):
+        for role in ("bridge", "follower", "worker"):
             code, why = refused(tmp_path, role)
             assert code == 1
             assert f"role {role}: process {first.process.pid} has this role" in why
         with running(tmp_path, "api") as second:
             assert httpx2.get(f"{second.url}/api/v1/stations").status_code == 200
-            assert set(second.ready()[1]) == {"database"}
+            assert set(second.ready()[1]) == {"database", "cache"}
 
 
 @pytest.mark.parametrize("roles", [["bridge", "follower"], ["poller"], ["worker", "poller"]])
@@ -149,6 +150,12 @@ def test_roles_without_the_api_answer_health_and_end_by_signal(tmp_path: Path, r
             httpx2.get(f"{hub.url}/health")
         assert hub.ended() < 5
         assert hub.process.returncode == 0
+
+
+def test_the_worker_tells_the_audit_logs_head_soon_after_its_start(tmp_path: Path) -> None:
+    with running(tmp_path, "worker") as hub:
+        wait_until(lambda: "audit head id=0 hash=0000" in hub.log.read_text(), "the head in the log")
+        assert hub.ready()[1]["worker"]["ok"]
 
 
 def test_tables_of_a_newer_hub_are_refused(tmp_path: Path) -> None:
