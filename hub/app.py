@@ -12,7 +12,9 @@ import hub.fleet.routes
 import hub.front.routes
 from hub.analytics.live import Live
 from hub.analytics.readings import Readings
+from hub.auth import parts
 from hub.auth.callers import Callers
+from hub.auth.passwords import Hasher
 from hub.auth.tokens import Tokens
 from hub.cache import Limits, open_limits
 from hub.context import Condition, Context
@@ -44,7 +46,9 @@ def application() -> FastAPI:
     return app
 
 
-def create_app(context: Context, traffic: Traffic | None = None, *, body_s: float = BODY_S) -> FastAPI:
+def create_app(
+    context: Context, traffic: Traffic | None = None, *, body_s: float = BODY_S, hasher: Hasher | None = None
+) -> FastAPI:
     """The application over opened parts. `body_s`: how long a request may take to arrive. Raises Stop on a key it cannot read."""
     app = application()
     store = SampleStore(context.database)
@@ -54,6 +58,7 @@ def create_app(context: Context, traffic: Traffic | None = None, *, body_s: floa
     context.conditions["cache"] = lambda: _cache(limits)
     app.state.tokens = Tokens.open(context.settings.data_dir)
     app.state.callers = Callers(context.database, app.state.tokens)
+    app.state.people = parts.opened(context, app.state.tokens, app.state.callers, app.state.limits, hasher)
     app.state.categories = Categories(store)
     app.state.completeness = Completeness(context.database)
     app.state.readings = Readings(context.database, store)
@@ -73,6 +78,7 @@ def document() -> dict[str, object]:
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     yield
     app.state.live.close()
+    app.state.people.mailer.close()
     app.state.limits.close()
 
 

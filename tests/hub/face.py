@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import insert
 
 from hub.app import create_app
+from hub.auth.passwords import Hasher
 from hub.auth.tokens import Caller, NetworkRole, Role
 from hub.context import Context
 from hub.database import tables
@@ -45,7 +46,7 @@ class Face:
         self.database = database
         self.context = Context(settings, database, ("api",))
         self.traffic = Traffic()
-        self.app = create_app(self.context, self.traffic, body_s=body_s)
+        self.app = create_app(self.context, self.traffic, body_s=body_s, hasher=Hasher(memory_kib=8, passes=1))
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx2.Client(base_url=self.url, timeout=10)
         self.front = Front(database)

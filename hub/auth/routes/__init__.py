@@ -2,7 +2,9 @@
 
 from fastapi import APIRouter
 
-ROUTERS: tuple[APIRouter, ...] = ()
+from hub.auth.routes import account, session, users
+
+ROUTERS: tuple[APIRouter, ...] = (session.router, account.router, users.router)
 router = APIRouter()
 for _one in ROUTERS:
     router.include_router(_one)
