@@ -54,7 +54,9 @@ def meanwhile(work: Callable[[Event], None]) -> Iterator[None]:
 
 
 def served_alike(face: Face, before_s: float) -> None:
-    assert asked(face) < max(FLOOR_S, SLACK * before_s)
+    """In one of three rounds: a hub that is held up is late in each, a machine that is busy with other tests only in some."""
+    limit_s = max(FLOOR_S, SLACK * before_s)
+    assert any(asked(face) < limit_s for _ in range(3)), f"others wait longer than {limit_s:.2f} s"
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_five_hundred_slow_clients_hold_up_nobody(face: Face, first: str) -> Non
             slow.append(client)
 
         def drip(stop: Event) -> None:
-            while not stop.wait(0.2):
+            while not stop.wait(1.0):
                 for client in slow:
                     with suppress(OSError):
                         client.send(b"a")
