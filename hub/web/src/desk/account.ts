@@ -54,7 +54,7 @@ export function accountView(desk: Desk): View {
     tabs(desk, "/account"),
     section(words.you, about, mailPart(desk, account), element("div", { class: "foot" }, out)),
     section(words.name, nameForm(desk, account)),
-    section(words.password, passwordForm(desk)),
+    section(words.password, passwordForm(desk, account)),
     totpSection(desk, account),
   ]);
 }
@@ -83,7 +83,7 @@ function nameForm(desk: Desk, account: Account): HTMLElement {
   return form.element;
 }
 
-function passwordForm(desk: Desk): HTMLElement {
+function passwordForm(desk: Desk, { email }: Account): HTMLElement {
   const { words } = desk;
   const form: Form = new Form(desk, {
     fields: [
@@ -91,6 +91,7 @@ function passwordForm(desk: Desk): HTMLElement {
       newPassword(desk, "new"),
     ],
     submit: words.changePassword,
+    username: email,
     send: async (values) => {
       await request("POST", "/auth/password", { body: { current: values.current, new: values.new } });
       form.done(words.passwordChanged);

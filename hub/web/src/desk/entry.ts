@@ -7,7 +7,7 @@ import { plainly } from "./request.ts";
 import { type Desk, room } from "./room.ts";
 
 /** What the hub asks of a password, at least; it knows more than a length. */
-const LEAST = 12;
+const LEAST = 8;
 
 export const newPassword = ({ words }: Desk, name: string): Field => ({
   name,

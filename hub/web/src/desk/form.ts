@@ -26,6 +26,8 @@ export interface Sending {
   submit: string;
   /** Sends. Throws Problem, which the form shows. */
   send: (values: Values) => Promise<void>;
+  /** Whose password it is, for password managers. */
+  username?: string;
   /** Beside the button: where else to go. */
   links?: Child[];
 }
@@ -148,7 +150,9 @@ export class Form {
     this.lines = asked.fields.map((field) => new Line(field, desk));
     this.button = element("button", { type: "submit", class: "main" }, asked.submit);
     const foot = element("div", { class: "foot" }, this.button, ...(asked.links ?? []));
-    this.element = element("form", { novalidate: true }, this.said, ...this.lines.map((line) => line.element), foot);
+    const name = asked.username;
+    const whose = name && element("input", { type: "text", autocomplete: "username", value: name, readonly: true, hidden: true });
+    this.element = element("form", { novalidate: true }, whose, this.said, ...this.lines.map((line) => line.element), foot);
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.submit();

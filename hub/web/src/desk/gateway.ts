@@ -36,7 +36,7 @@ export function gatewayView(desk: Desk, name: string): View {
   const { words } = desk;
   const path = `/gateways/${encodeURIComponent(name)}`;
   const fresh = element("div");
-  const tools = element("div");
+  const tools = element("div", { class: "part" });
   let drawn = "";
   const part: Part<Gateway> = new Part(
     desk,
@@ -72,7 +72,7 @@ export function gatewayView(desk: Desk, name: string): View {
 
 function head(desk: Desk, gateway: Gateway): HTMLElement {
   const { words, page, account } = desk;
-  const network = account?.networks.find(({ id }) => id === gateway.network)?.name ?? (gateway.network ? String(gateway.network) : null);
+  const network = account?.networks.find(({ id }) => id === gateway.network)?.name ?? (gateway.network ? words.networkTitle(gateway.network) : null);
   const moment = (time: string | null) => time && ageOf(time, null, page.words);
   return facts([
     [words.state, state(desk, gateway)],

@@ -17,5 +17,6 @@ export function may(account: Account | null, least: NetworkRole, network?: numbe
 export function offered(account: Account | null): ("gateways" | "networks" | "users" | "audit")[] {
   if (isAdmin(account)) return ["gateways", "networks", "users", "audit"];
   if (may(account, "admin")) return ["gateways", "networks", "audit"];
-  return account !== null && account.networks.length > 0 ? ["networks"] : [];
+  if (may(account, "operator")) return ["gateways", "networks"];
+  return may(account, "viewer") ? ["networks"] : [];
 }

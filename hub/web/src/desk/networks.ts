@@ -123,6 +123,7 @@ export function networkView(desk: Desk, id: number): View {
     desk,
     (signal) => request<Network>("GET", `/networks/${id}`, { signal }),
     (network) => [
+      named(network),
       facts([
         [words.slug, network.slug],
         [words.visibility, words.visibilities[network.visibility]],
@@ -137,13 +138,19 @@ export function networkView(desk: Desk, id: number): View {
     ],
   );
   const name = account?.networks.find((one) => one.id === id)?.name ?? words.networkTitle(id);
-  return room(name, [part.element, members.element], {
+  const view = room(name, [part.element, members.element], {
     back: ["/networks", words.networks],
     close: () => {
       part.close();
       members.close();
     },
   });
+  const named = (network: Network): null => {
+    view.rename(network.name || network.slug);
+    page.retitle();
+    return null;
+  };
+  return view;
 }
 
 function links({ words, account }: Desk, id: number): HTMLElement {
@@ -151,7 +158,7 @@ function links({ words, account }: Desk, id: number): HTMLElement {
     "p",
     { class: "foot" },
     may(account, "operator", id) && element("a", { href: `/networks/${id}/rejects` }, words.rejects),
-    may(account, "admin", id) && element("a", { href: `/gateways?network=${id}` }, words.gateways),
+    may(account, "operator", id) && element("a", { href: `/gateways?network=${id}` }, words.gateways),
     may(account, "admin", id) && element("a", { href: `/audit?network=${id}` }, words.audit),
   );
 }

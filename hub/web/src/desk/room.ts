@@ -15,12 +15,22 @@ export interface Desk {
   account: Account | null;
 }
 
+export interface Room extends View {
+  /** The name of what is shown came after the view. */
+  rename: (name: string) => void;
+}
+
 /** A view with a heading; its `close` ends what the parts began. */
-export function room(title: string, parts: Child[], more: { back?: [string, string]; close?: () => void } = {}): View {
+export function room(title: string, parts: Child[], more: { back?: [string, string]; close?: () => void } = {}): Room {
   const back = more.back && element("p", { class: "back" }, element("a", { href: more.back[0] }, `← ${more.back[1]}`));
   const head = element("h1", { tabindex: -1 }, title);
   const made = element("div", { class: "room" }, back, head, ...parts);
-  return { element: made, title: () => title, ...(more.close ? { close: more.close } : {}) };
+  return {
+    element: made,
+    title: () => head.textContent ?? "",
+    rename: (name) => (head.textContent = name),
+    ...(more.close ? { close: more.close } : {}),
+  };
 }
 
 /** A heading with what stands under it. */

@@ -2,8 +2,7 @@
 import { request } from "./request.ts";
 import { element } from "../dom.ts";
 import type { Account } from "./session.ts";
-import { Form } from "./form.ts";
-import { action } from "./form.ts";
+import { action, Form } from "./form.ts";
 import { type Desk, section } from "./room.ts";
 import { copyable, once } from "./shown.ts";
 
@@ -22,7 +21,7 @@ function picture(svg: string, alt: string): HTMLElement {
 
 export function totpSection(desk: Desk, account: Account): HTMLElement {
   const { words } = desk;
-  const stage = element("div");
+  const stage = element("div", { class: "part" });
   const show = (on: boolean) => stage.replaceChildren(...(on ? switchedOn(desk, () => show(false)) : switchedOff(desk, stage)));
   show(account.totp);
   return section(words.secondFactor, stage);
@@ -74,6 +73,7 @@ function switchedOn(desk: Desk, off: () => void): Node[] {
       { name: "code", label: words.code, hint: words.codeHint, autocomplete: "one-time-code", most: 40 },
     ],
     submit: words.switchOff,
+    username: session.account?.email ?? "",
     send: async (values) => {
       const body = { password: values.password, code: (values.code ?? "").replace(/\s/g, "") };
       await request("POST", "/auth/totp/remove", { body });

@@ -85,6 +85,7 @@ export function userView(desk: Desk, id: number): View {
     desk,
     (signal) => request<User>("GET", `/users/${id}`, { signal }),
     (user) => [
+      named(user),
       facts([
         [words.email, user.email],
         [words.role, words.roles[user.role]],
@@ -97,6 +98,11 @@ export function userView(desk: Desk, id: number): View {
     ],
   );
   const view = room(words.userTitle(id), [part.element], { back: ["/users", words.users], close: () => part.close() });
+  const named = (user: User): null => {
+    view.rename(user.name || user.email);
+    page.retitle();
+    return null;
+  };
   return view;
 }
 
