@@ -1,14 +1,15 @@
 """A database URL in, an opened Database out: read and write transactions on SQLite or PostgreSQL, and its incarnation.
 
 SQLite: WAL, synchronous FULL (2,000 simulated power cuts lost 0 rows, NORMAL lost rows in 65 % of them); one writer at a time,
-which takes its lock at BEGIN, so that it never fails half-way. PostgreSQL: psycopg 3; a frozen writer loses its locks after 10 s.
+which takes its lock at BEGIN, so that it never fails half-way. PostgreSQL: psycopg 3; a frozen writer loses its locks after 10 s,
+wherever in its transaction it froze.
 """
 
 import logging
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +30,8 @@ _INCARNATION = (
 _CHANNEL = "harmattan_log"
 BUSY_MS = 5000
 """How long a SQLite writer waits for another process."""
+FROZEN_S = 10
+"""So long PostgreSQL waits for a client that is silent in a transaction, before it rolls back and frees the locks."""
 
 
 class DatabaseAway(Retry):
@@ -207,11 +210,37 @@ def make_engine(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    # An acked row must survive a crash of the server, whatever its defaults say.
-    options = "-c synchronous_commit=on -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
+    # An acked row must survive a crash of the server, whatever its defaults say. A client that freezes loses its locks: the first
+    # timeout ends a session that waits for it (see _whole_statements), the second one that cannot send it the rest of an answer.
+    options = "-c synchronous_commit=on -c timezone=UTC"
+    options += f" -c idle_in_transaction_session_timeout={FROZEN_S}s -c tcp_user_timeout={FROZEN_S}s"
     parsed = parsed.set(drivername="postgresql+psycopg")
-    connect = {"options": options, "connect_timeout": 5, "application_name": "harmattan-hub"}
+    connect = {
+        "options": options,
+        "connect_timeout": 5,
+        "application_name": "harmattan-hub",
+        "cursor_factory": _whole_statements(),
+    }
     return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=12, pool_timeout=10, connect_args=connect)
+
+
+def _whole_statements() -> type[Any]:
+    """psycopg's cursor, but each statement goes as one message, and so do all those of an `executemany`.
+
+    PostgreSQL calls a transaction idle only while it waits for the message that begins a statement. psycopg sends a statement
+    as five messages (Parse to Sync) and `executemany` as a pipeline of them: a client that froze in between was "active" and
+    kept its locks for as long as it was frozen; no timeout of PostgreSQL 15 ends that. The one message of the simple protocol
+    may break off at any byte.
+    """
+    from psycopg import ClientCursor
+
+    class WholeStatements(ClientCursor[Any]):
+        def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
+            """`rowcount` is the first row's."""
+            if statements := [self.mogrify(query, params) for params in params_seq]:
+                self.execute(";".join(statements).encode(self.connection.info.encoding))
+
+    return WholeStatements
 
 
 def sqlite_path(url: str) -> Path | None:

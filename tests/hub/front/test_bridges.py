@@ -2,23 +2,24 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select, text
 
 from adapters.transport.mqtt import Client
 from hub.auth.secrets import hub_secret
 from hub.database import tables
-from hub.database.engine import Database
+from hub.database.engine import Database, open_database
 from hub.fleet.enrolment import down_key
-from hub.front.log import ranges
+from hub.front.log import Front, ranges
 from readings.messages import Ack, down_topic, unseal, up_topic
 from readings.ranges import Ranges
 from tests.hub.field import Gateway, enrol
@@ -27,6 +28,7 @@ from tests.servers import die_with_parent, free_port, listens, open_mosquitto, w
 pytestmark = pytest.mark.server
 ROWS, STEP = 600, 3
 RESEND_S = 2.0
+PIECE = 61
 
 
 class Sender:
@@ -124,3 +126,65 @@ def test_one_of_two_bridges_freezes_wakes_and_dies(database: Database, database_
 def database_ids(database: Database) -> list[tuple[int]]:
     with database.read() as connection:
         return [tuple(row) for row in connection.execute(select(tables.batch.c.id).order_by(tables.batch.c.id))]
+
+
+@contextmanager
+def faltering(upstream: tuple[str, int], paused: Callable[[], None]) -> Iterator[tuple[int, threading.Event]]:
+    """A port before PostgreSQL. While it falters, what the client sends passes in pieces, with a call of `paused` before each."""
+    falters = threading.Event()
+
+    def there(client: socket.socket, server: socket.socket) -> None:
+        while data := client.recv(1 << 16):
+            step = PIECE if falters.is_set() else len(data)
+            for at in range(0, len(data), step):
+                if falters.is_set():
+                    paused()
+                server.sendall(data[at : at + step])
+        server.shutdown(socket.SHUT_WR)
+
+    def back(server: socket.socket, client: socket.socket) -> None:
+        while data := server.recv(1 << 16):
+            client.sendall(data)
+
+    def listen() -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, server = listener.accept()[0], socket.create_connection(upstream)
+                threading.Thread(target=there, args=(client, server), daemon=True).start()
+                threading.Thread(target=back, args=(server, client), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=listen, daemon=True).start()
+        yield int(listener.getsockname()[1]), falters
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_wherever_in_a_commit_a_bridge_freezes_postgresql_calls_it_idle(database: Database, database_url: str) -> None:
+    """And so ends its transaction after FROZEN_S. One that is "active", though it waits for its client, would keep its locks."""
+    enrol(database, "demo-01")
+    gateway = Gateway()
+    gateway.start()
+    gateway.schema()
+    gateway.samples(30)
+    seen: list[str] = []
+    ask = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ask += " AND xact_start IS NOT NULL AND wait_event = 'ClientRead'"
+
+    def paused() -> None:
+        time.sleep(0.005)  # PostgreSQL reads what it has
+        with database.read() as connection:
+            seen.extend(connection.execute(text(ask)).scalars())
+
+    url = make_url(database_url)
+    with faltering((url.host or "", url.port or 5432), paused) as (port, falters):
+        own = open_database(url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False))
+        front = Front(own)
+        front.store([gateway.came(1, 2)])
+        falters.set()
+        outcomes = front.store([gateway.came(lo, lo + 5) for lo in range(3, 33, 6)])
+        falters.clear()
+        own.close()
+    assert [outcome.what for outcome in outcomes] == ["stored"] * 5
+    assert len(seen) > 30, "pieces small enough to break every statement"
+    assert set(seen) == {"idle in transaction"}
