@@ -15,12 +15,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 import uvicorn
 from sqlalchemy import text
 
 from hub.app import create_app
+from hub.auth import setup
 from hub.auth.secrets import hub_secret
 from hub.context import Condition, Context
 from hub.database.current import open_current
@@ -64,6 +66,7 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
                     stack.enter_context(_alone(settings.data_dir / f"{role}.lock", role))
         if "api" in roles:
             note_keys(context.database, hub_secret(settings.data_dir))
+            _offer_setup(context)
         context.conditions["database"] = lambda: _database(context)
         traffic = Traffic()
         app = create_app(context, traffic) if "api" in roles else None
@@ -152,6 +155,14 @@ def logged(level: str) -> None:
     logging.addLevelName(logging.DEBUG, "debug")
     for name in ("hub", "adapters"):
         logging.getLogger(name).setLevel(level.upper())
+
+
+def _offer_setup(context: Context) -> None:
+    """A hub without an admin says how to make the first: to who reads its stderr or its DATA_DIR, and to nobody else."""
+    settings = context.settings
+    if token := setup.offer(context.database, settings.data_dir, time_ns() // 1_000_000):
+        said = f"harmattan-hub: there is no admin yet; make one, once, at {settings.url}/#/setup?token={token}"
+        print(f"{said} (the token is in {settings.data_dir / setup.FILE} too)", file=sys.stderr, flush=True)
 
 
 def _work(context: Context) -> Mapping[str, Work]:

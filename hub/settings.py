@@ -78,6 +78,12 @@ class Settings(BaseSettings):
         """DATABASE_URL, else the SQLite file in DATA_DIR."""
         return self.database_url or f"sqlite:///{self.data_dir / 'hub.db'}"
 
+    @property
+    def url(self) -> str:
+        """Where people find this hub: PUBLIC_URL, else where it listens. Never from a request, whose Host anybody can write."""
+        host, port = self.http_bind
+        return self.public_url or f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+
     @field_validator("http_bind", "metrics_bind", mode="before")
     @classmethod
     def _address(cls, value: Any) -> Any:

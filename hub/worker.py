@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from hub import audit
 from hub.auth import keys
+from hub.auth.cleaning import clean
 from hub.database.engine import Database
 
 log = logging.getLogger("hub.worker")
@@ -42,6 +43,7 @@ def remove_keys(database: Database, now_ms: int) -> None:
 JOBS: Sequence[Job] = (
     Job("audit head", tell_head),
     Job("remove keys", remove_keys),
+    Job("remove sessions", clean),
 )
 
 

@@ -40,10 +40,8 @@ class Parts(Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """Where people find this hub. Never from a request: its Host header is whatever the asker wrote."""
-        host, port = self.settings.http_bind
-        at = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
-        return self.settings.public_url or f"http://{at}:{port}"
+        """Where people find this hub."""
+        return self.settings.url
 
     @property
     def data_dir(self) -> Path:
