@@ -6,7 +6,7 @@ The HTTP face reads them off the route before anything of the body was taken.
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import Header, Request
+from fastapi import Depends, Header, Request
 from msgspec import Struct
 
 from hub import problems
@@ -80,3 +80,7 @@ def address_of(request: Request) -> str:
 
 def too_many(wait_s: int, which: str) -> Problem:
     return Problem(problems.TOO_MANY, f"more than {which}", headers={"Retry-After": str(wait_s)})
+
+
+ONCE = Depends(Idempotent())
+"""For `dependencies=[...]` of a POST."""

@@ -11,8 +11,11 @@ from hub.auth.secrets import hub_secret
 from hub.context import Opened
 from hub.fleet import enrolment
 from hub.fleet.enrolment import Credential
+from hub.terms import Limited
 
 router = APIRouter(tags=["gateways"])
+ENROLMENTS = (300, 3600)
+"""From one address in an hour: a van full of gateways comes in over one router; a token cannot be guessed anyway."""
 CREDENTIAL = Credential("unilag-01", "<64 hex digits>", "<64 hex digits>", 1)
 
 
@@ -27,7 +30,7 @@ class Token(BaseModel):
 
 
 @router.post(
-    "/enrol", dependencies=[Depends(Allow(Policy.ONE_TIME_TOKEN))],
+    "/enrol", dependencies=[Depends(Allow(Policy.ONE_TIME_TOKEN)), Depends(Limited("enrol", ENROLMENTS))],
     summary="A one-time token becomes this gateway's credential file", responses=described(Credential, example=CREDENTIAL),
 )  # fmt: skip
 def enrol(given: Token, context: Opened) -> Response:

@@ -16,6 +16,7 @@ from hub.fleet.routes.sensors import SENSOR
 from hub.fleet.sites import standing_sensors, target
 from hub.fleet.stations import Sensor, sensors, stations
 from hub.fleet.swaps import Described, take_over
+from hub.terms import ONCE
 
 router = APIRouter()
 DEPLOYMENT = Deployment(3, 1, NOON, None, 2.5, False)
@@ -58,8 +59,8 @@ def sensor_history(
 
 
 @router.post(
-    "/sensors/{sensor}/move", tags=["sensors"], dependencies=[KNOWN], summary="A sensor stands at another station from a time on",
-    responses=described(Sensor, example=SENSOR),
+    "/sensors/{sensor}/move", tags=["sensors"], dependencies=[KNOWN, ONCE],
+    summary="A sensor stands at another station from a time on", responses=described(Sensor, example=SENSOR),
 )  # fmt: skip
 def move_sensor(sensor: Id, body: Move, request: Request, context: Opened, caller: Asking) -> Response:
     """Its open deployment is closed at that time and the next one opened; what was measured before stays the other station's."""
@@ -75,7 +76,7 @@ def move_sensor(sensor: Id, body: Move, request: Request, context: Opened, calle
 
 
 @router.post(
-    "/gateways/{name}/move", tags=["gateways"], dependencies=[KNOWN],
+    "/gateways/{name}/move", tags=["gateways"], dependencies=[KNOWN, ONCE],
     summary="All sensors of a gateway stand elsewhere from a time on", responses=described(Moved, example=Moved(2, NOON, 3)),
 )  # fmt: skip
 def move_gateway(name: Name, body: Move, request: Request, context: Opened, caller: Asking) -> Response:
@@ -94,7 +95,7 @@ def move_gateway(name: Name, body: Move, request: Request, context: Opened, call
 
 
 @router.post(
-    "/sensors/{sensor}/swap", tags=["sensors"], dependencies=[KNOWN], status_code=201,
+    "/sensors/{sensor}/swap", tags=["sensors"], dependencies=[KNOWN, ONCE], status_code=201,
     summary="Another device takes a sensor's place", responses={201: described(Sensor, example=SENSOR)[200]},
 )  # fmt: skip
 def swap(sensor: Id, body: Swap, request: Request, context: Opened, caller: Asking) -> Response:

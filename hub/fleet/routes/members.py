@@ -11,6 +11,7 @@ from hub.database import tables
 from hub.fleet.networks import Member, appoint, join, members, owned, unique
 from hub.fleet.routes.fields import MemberChange, NewMember
 from hub.fleet.routes.lists import WITHIN, Cursor, Id, Limit, Meta, Noting, known
+from hub.terms import ONCE
 
 router = APIRouter(tags=["networks"], dependencies=[WITHIN])
 MEMBER = Member(7, "ada@example.org", "Ada", "operator")
@@ -37,8 +38,8 @@ def list_members(
 
 
 @router.post(
-    "/networks/{network}/members", status_code=201, summary="Make the person of an address a member",
-    responses={201: described(Member, example=MEMBER)[200]},
+    "/networks/{network}/members", status_code=201, dependencies=[ONCE],
+    summary="Make the person of an address a member", responses={201: described(Member, example=MEMBER)[200]},
 )  # fmt: skip
 def add_member(network: Id, body: NewMember, request: Request, context: Opened, caller: Asking) -> Response:
     no_key(caller)

@@ -11,6 +11,7 @@ from hub.database import tables
 from hub.fleet.networks import Network, add, change, networks, owned, remove, unique
 from hub.fleet.routes.fields import NetworkChange, NewNetwork, given
 from hub.fleet.routes.lists import HUB, PUBLIC, WITHIN, Cursor, Id, Limit, Meta, Noting, known, only
+from hub.terms import ONCE
 
 router = APIRouter(tags=["networks"])
 NETWORK = Network(1, "unilag", "University of Lagos", "coarse", "CC-BY-4.0", "University of Lagos", 0, 12, None)
@@ -34,7 +35,7 @@ def list_networks(request: Request, context: Opened, caller: Asking, limit: Limi
 
 
 @router.post(
-    "/networks", dependencies=[HUB], status_code=201, summary="Make a network",
+    "/networks", dependencies=[HUB, ONCE], status_code=201, summary="Make a network",
     responses={201: described(Network, example=NETWORK)[200]},
 )  # fmt: skip
 def make_network(body: NewNetwork, request: Request, context: Opened, caller: Asking) -> Response:

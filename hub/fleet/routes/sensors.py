@@ -17,6 +17,7 @@ from hub.fleet.routes.lists import KNOWN, NOON, PUBLIC, Cursor, Id, Limit, Meta,
 from hub.fleet.sites import add_sensor, change_sensor, remove_sensor, target
 from hub.fleet.stations import ChannelView, Sensor, sensors
 from hub.store.values import values_of
+from hub.terms import ONCE
 
 router = APIRouter(tags=["sensors"])
 SAMPLE = values_of(1_795_521_600_000, [("pm2_5", "ug/m3"), ("pm10", "ug/m3")], "[12.3,20.1]", None)
@@ -53,7 +54,7 @@ def list_sensors(
 
 
 @router.post(
-    "/sensors", dependencies=[KNOWN], status_code=201, summary="Make a sensor known before it first speaks",
+    "/sensors", dependencies=[KNOWN, ONCE], status_code=201, summary="Make a sensor known before it first speaks",
     responses={201: described(Sensor, example=SENSOR)[200]},
 )  # fmt: skip
 def make_sensor(body: NewSensor, request: Request, context: Opened, caller: Asking) -> Response:

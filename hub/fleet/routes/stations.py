@@ -15,6 +15,7 @@ from hub.fleet.routes.lists import KNOWN, NOON, PUBLIC, Cursor, Id, Kept, Limit,
 from hub.fleet.routes.sensors import SENSOR
 from hub.fleet.sites import add_station, change_station, close_station
 from hub.fleet.stations import Station, stations
+from hub.terms import ONCE
 
 router = APIRouter(tags=["stations"])
 INDEX = Index(28.4, 87, "moderate", None, 0.92, NOON)
@@ -42,7 +43,7 @@ def list_stations(
 
 
 @router.post(
-    "/stations", dependencies=[KNOWN], status_code=201, summary="Make a station",
+    "/stations", dependencies=[KNOWN, ONCE], status_code=201, summary="Make a station",
     responses={201: described(Station, example=STATION)[200]},
 )  # fmt: skip
 def make_station(body: NewStation, request: Request, context: Opened, caller: Asking, kept: Kept) -> Response:
