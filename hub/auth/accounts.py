@@ -74,7 +74,7 @@ def by_id(connection: Connection, number: int) -> Row[Any] | None:
 def add(connection: Connection, email: str, name: str, role: Role, password: str | None, now_ms: int) -> int:
     """A new account's id. IntegrityError when the address is taken: catch it outside of the transaction."""
     values = {"email": email, "name": name, "role": role.value, "password": password, "created_ms": now_ms}
-    made = connection.execute(insert(account).values(values, password_ms=None if password is None else now_ms))
+    made = connection.execute(insert(account).values(values | {"password_ms": None if password is None else now_ms}))
     return int(made.inserted_primary_key[0])  # type: ignore[index]  # an insert of one row has one key
 
 

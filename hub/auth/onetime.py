@@ -32,7 +32,7 @@ def give(connection: Connection, purpose: Purpose, account: int, email: str, now
     token = secrets.token_urlsafe(32)
     expires_ms = now_ms + (LIVES_MS[purpose] if life_ms is None else life_ms)
     values = {"hash": hashed(token), "kind": purpose.value, "account": account, "email": email}
-    connection.execute(insert(one_time).values(values, made_ms=now_ms, expires_ms=expires_ms))
+    connection.execute(insert(one_time).values(values | {"made_ms": now_ms, "expires_ms": expires_ms}))
     return token
 
 
