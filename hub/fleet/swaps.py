@@ -17,6 +17,7 @@ from hub.database.tables import batch, channel, event, held, latest, sample, sam
 from hub.fleet.deployments import hold, split
 from hub.problems import Problem
 
+DAY_MS = 86_400_000
 MOST_SAMPLES = 200_000
 """So many samples may change hands in one swap: the hub's other writers wait for it."""
 
@@ -129,7 +130,8 @@ def _hand_over(connection: Connection, old: int, new: int, from_ms: int) -> None
     """Rows of a later time that came before the swap was told; what a rebuild would do, here and now."""
     newest = connection.execute(select(func.max(schema.c.id)).where(schema.c.sensor == old)).scalar()
     used = select(sample.c.schema).where(sample.c.sensor == old, sample.c.time_ms >= from_ms).distinct()
-    schemas = {int(one) for one in connection.execute(used).scalars()} | ({int(newest)} if newest is not None else set())
+    schemas = {int(one) for one in connection.execute(used).scalars()} | _alive(connection, old, from_ms)
+    schemas |= {int(newest)} if newest is not None else set()
     also: dict[int, int] = {one: describe_also(connection, one, new) for one in sorted(schemas)}
     for table in (sample, sample_before):
         for before, after in also.items():
@@ -137,6 +139,19 @@ def _hand_over(connection: Connection, old: int, new: int, from_ms: int) -> None
             connection.execute(update(table).where(*mine).values(sensor=new, schema=after))
     connection.execute(update(event).where(event.c.sensor == old, event.c.time_ms >= from_ms).values(sensor=new))
     _hand_over_latest(connection, old, new, from_ms, also)
+
+
+def _alive(connection: Connection, old: int, from_ms: int) -> set[int]:
+    """Schema rows whose stream went on until this time or longer: of these, rows may be on their way through the followers."""
+    last = (
+        select(batch.c.received_ms)
+        .where(batch.c.gateway == schema.c.gateway, batch.c.stream == schema.c.stream)
+        .order_by(batch.c.lo.desc(), batch.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    asked = select(schema.c.id).where(schema.c.sensor == old, last >= from_ms - DAY_MS)
+    return {int(one) for one in connection.execute(asked).scalars()}
 
 
 def _hand_over_latest(connection: Connection, old: int, new: int, from_ms: int, also: Mapping[int, int]) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete
 
 from hub.database.engine import Database
 from hub.database.tables import view_error
+from hub.fleet.swaps import version
 from hub.followers.reader import Entry, Reader
 from hub.front import cursor
 
@@ -44,13 +45,15 @@ class TableFollower:
         with self._database.read() as connection:
             position = cursor.position(connection, self.name)
             entries = self._reader.after(connection, position) if position != cursor.MARKED else []
+            swaps = self._reader.lines(connection).version
         if position == cursor.MARKED:
             return self._wipe()
         if not entries:
             return False
         prepared = self._view.prepare(entries)
         with self._database.write() as connection:
-            if cursor.claim(connection, self.name) == position:
+            # A swap that was told meanwhile took its samples along, under this cursor's lock: these rows are read anew.
+            if cursor.claim(connection, self.name) == position and version(connection) == swaps:
                 self._view.store(connection, prepared)
                 cursor.move(connection, self.name, entries[-1].id)
         return True

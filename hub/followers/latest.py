@@ -44,7 +44,7 @@ class LatestView:
         states: dict[tuple[int, str], _State] = {}
         for entry in entries:
             for row in _newest_rows(entry):
-                if row.sensor not in newest or newest[row.sensor][0][1:4] < row[1:4]:
+                if row.sensor not in newest or newest[row.sensor][0][1:4] <= row[1:4]:  # the same again: a revision
                     newest[row.sensor] = (row, entry.batch.received_ms)
             for state in _states(entry):
                 known = states.get(state[:2])
@@ -70,15 +70,18 @@ class LatestView:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (sensor) DO UPDATE SET time_ms = excluded.time_ms, stream_no = excluded.stream_no, seq = excluded.seq,"
             " schema = excluded.schema, body = excluded.body, flags = excluded.flags, received_ms = excluded.received_ms"
-            " WHERE (excluded.time_ms, excluded.stream_no, excluded.seq) > (latest.time_ms, latest.stream_no, latest.seq)"
+            " WHERE (excluded.time_ms, excluded.stream_no, excluded.seq) >= (latest.time_ms, latest.stream_no, latest.seq)"
         )
         connection.exec_driver_sql(self._sql(statement), (*row[:7], received_ms))
         self._silence(connection, row.sensor)
 
     def _note(self, connection: Connection, state: _State) -> None:
         """The newest word of a sensor about itself; without any sample yet there is nothing to show."""
-        ask = self._sql("SELECT id FROM sensor WHERE gateway = ? AND local_id = ?")
-        sensor = connection.exec_driver_sql(ask, (state.gateway, state.local_id)).scalar()
+        ask = self._sql(
+            "SELECT coalesce((SELECT w.sensor FROM swap w WHERE w.gateway = g.gateway AND w.local_id = g.local_id"
+            " AND w.until_ms > ? ORDER BY w.until_ms LIMIT 1), g.id) FROM sensor g WHERE g.gateway = ? AND g.local_id = ?"
+        )
+        sensor = connection.exec_driver_sql(ask, (state.time_ms, state.gateway, state.local_id)).scalar()
         change = (
             "UPDATE latest SET state = ?, state_ms = ?, state_stream_no = ?, state_seq = ? WHERE sensor = ?"
             " AND (state_ms IS NULL OR (state_ms, state_stream_no, state_seq) < (?, ?, ?))"

@@ -20,6 +20,7 @@ from hub.database.engine import Database, DatabaseAway
 from hub.fleet.visibility import hidden_gateways
 from hub.front import clock
 from hub.front.broker_account import Account, broker_account
+from hub.front.heard import note_bye, note_hellos
 from hub.front.log import Front, Incoming, Outcome
 from hub.front.presence import Presence, status_topic, stored
 from hub.settings import Settings
@@ -250,6 +251,7 @@ class Bridge:
             return None
         if isinstance(hello, Bye):
             self._tell(item.gateway, self._presence.bye(item.gateway, item.received_ms))
+            note_bye(self._database, item.gateway, item.received_ms)
             return None
         return hello
 
@@ -262,6 +264,8 @@ class Bridge:
             if answer is not None:
                 self._send(item.gateway, key, answer)
                 self._tell(item.gateway, self._presence.hello(item.gateway, hello.pending, item.received_ms))
+        heard = [(item.gateway, hello, item.received_ms) for (item, _, hello), told in zip(hellos, answers, strict=True) if told]
+        note_hellos(self._database, heard)
 
     def _send(self, gateway: str, key: tuple[bytes, int], message: Down) -> None:
         """QoS 0: a lost one costs a resend."""

@@ -18,7 +18,7 @@ from hub.fleet.gateways import Gateway
 from hub.front import ledger as front_ledger
 from hub.front.chain import ALARMS, LISTING, listings, previous_of
 from hub.front.log import ranges
-from hub.front.settle import DEAD
+from hub.front.settling import DEAD
 from readings.ranges import Ranges
 
 NEWEST = 100

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from hub.front import json_rows
+from hub.front.json_rows import ENCODING_JSON
 from hub.front.log import ranges
 from readings.batch import ENCODING_COLUMNS, HEADER, VERSION, BadBatch, Block, Header, decode_blocks
 from readings.ranges import Ranges
@@ -15,8 +17,11 @@ KEPT_ROWS = 32_000
 """About 13 MB at 8 values a row; a step of each follower reads at most 8,000 and the rest of a batch."""
 Reads = Callable[[Header, bytes], list[Block]]
 """A body to its blocks. Raises BadBatch. The front has checked header and body before it stored them."""
-READERS: Mapping[tuple[int, int], Reads] = {(VERSION, ENCODING_COLUMNS): decode_blocks}
-"""By (version, encoding). A new one takes a new settle.VERSION: then what was a dead letter is tried again."""
+READERS: Mapping[tuple[int, int], Reads] = {
+    (VERSION, ENCODING_COLUMNS): decode_blocks,
+    (VERSION, ENCODING_JSON): json_rows.decode_blocks,
+}
+"""By (version, encoding). A new one of the wire takes a new settle.VERSION: then what was a dead letter is tried again."""
 COLUMNS = "b.id, b.gateway, b.stream, b.lo, b.n, b.take, b.header, b.body, b.received_ms"
 
 
@@ -34,7 +39,9 @@ class Batch(NamedTuple):
     received_ms: int
 
     def taken(self) -> Ranges:
-        """The numbers that count; those left out were held before."""
+        """The numbers that count; those left out were held before. JSON rows have none."""
+        if self.n == 0:
+            return Ranges()
         return ranges(self.take) if self.take else Ranges.span(self.lo, self.lo + self.n - 1)
 
 
@@ -63,8 +70,9 @@ class Decoded:
         blocks = self._decode(batch)
         with self._lock:
             if batch.id not in self._kept:
-                self._kept[batch.id] = (batch.n, blocks)
-                self._rows += batch.n
+                rows = batch.n or sum(len(block.seqs) for block in blocks if isinstance(block, Block))
+                self._kept[batch.id] = (rows, blocks)
+                self._rows += rows
             while self._rows > self._most and len(self._kept) > 1:
                 _, (rows, _) = self._kept.popitem(last=False)
                 self._rows -= rows

@@ -19,6 +19,7 @@ from hub.front import ledger
 from hub.front.chain import CONFLICT, Chains, raise_alarm
 from hub.front.copies import Copies
 from hub.front.cursor import IDS_FROM, id_from
+from hub.front.json_rows import ENCODING_JSON, STREAM
 from hub.front.ledger import Known
 from readings.batch import HEADER, HEADER_BYTES, BadBatch, Header, UnknownVersion, decode, read_header
 from readings.errors import Trouble
@@ -170,6 +171,8 @@ class Front:
             header = _foreign_header(message.payload)
         except BadBatch as error:
             return Outcome("refused", why=str(error))
+        if header.encoding == ENCODING_JSON or header.stream == STREAM:
+            return Outcome("refused", why="rows without a number come over HTTP only")
         return _Message(at, gateway, header, message.payload, message.received_ms)
 
     def _gateway(self, cursor: Any, name: str) -> int | None:
@@ -271,15 +274,7 @@ class _Taking:
             self._cursor.executemany(self._sql("UPDATE held SET ranges = ?, seen_hi = ? WHERE no = ?"), changed)
 
     def _draw(self) -> int:
-        if not self._next:
-            if self._database.dialect == "postgresql":
-                # A frozen bridge loses its locks after 10 s (idle_in_transaction_session_timeout).
-                self._cursor.execute("SET LOCAL lock_timeout = '15s'")
-                self._cursor.execute(f"SELECT pg_advisory_xact_lock({ID_LOCK})")
-            self._cursor.execute(f"SELECT (SELECT max(id) FROM batch), (SELECT value FROM meta WHERE key = '{IDS_FROM}')")  # noqa: S608
-            newest, told = self._cursor.fetchone()
-            self._next = max(newest or 0, id_from(told, "batch"))
-        self._next += 1
+        self._next = (self._next or newest_id(self._database, self._cursor)) + 1
         return self._next
 
     def _write_batches(self) -> None:
@@ -321,6 +316,17 @@ class _Taking:
         row = (message.gateway, message.header.stream, found.seq, batch, found.crc_held, found.crc_came)
         self._cursor.execute(self._sql(statement), row)
         self.conflicts += self._cursor.rowcount
+
+
+def newest_id(database: Database, cursor: Any) -> int:
+    """The last id that was drawn for a batch, under the lock that is held to the commit: the next is one more."""
+    if database.dialect == "postgresql":
+        # A frozen bridge loses its locks after 10 s (idle_in_transaction_session_timeout).
+        cursor.execute("SET LOCAL lock_timeout = '15s'")
+        cursor.execute(f"SELECT pg_advisory_xact_lock({ID_LOCK})")
+    cursor.execute(f"SELECT (SELECT max(id) FROM batch), (SELECT value FROM meta WHERE key = '{IDS_FROM}')")  # noqa: S608
+    newest, told = cursor.fetchone()
+    return max(newest or 0, id_from(told, "batch"))
 
 
 def _lock(database: Database, cursor: Any, streams: Sequence[Stream]) -> dict[Stream, _Held]:
@@ -388,7 +394,11 @@ def _well_formed(hello: Hello) -> bool:
     streams = [stream for stream, _, _ in hello.streams] + [stream for stream in (hello.stream,) if stream is not None]
     streams += [hello.previous[0]] if hello.previous else []
     numbers = [number for _, lo, hi in hello.streams for number in (lo, hi)] + ([hello.previous[1]] if hello.previous else [])
-    names = all(_STREAM.fullmatch(stream) for stream in streams) and hello.card.isprintable() and len(hello.card) <= MAX_NAME
+    names = (
+        all(_STREAM.fullmatch(stream) and stream != STREAM for stream in streams)
+        and hello.card.isprintable()
+        and len(hello.card) <= MAX_NAME
+    )
     return names and all(0 <= number <= MAX_SEQ for number in numbers)
 
 
