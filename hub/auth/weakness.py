@@ -24,7 +24,8 @@ _WORD = re.compile(r"\w{3,}")
 def weakness(password: str, *, about: Sequence[str], data_dir: Path) -> str | None:
     """Why a password is refused. `about`: the address and name of whose it will be, the first words that a guesser tries."""
     taken = normal(password)
-    words = ["harmattan", *(word.lower() for text in about for word in [text, *_WORD.findall(text)])]
+    parts = [(text, *_WORD.findall(text), "".join(_WORD.findall(text))) for text in about]
+    words = ["harmattan", *(word.lower() for part in parts for word in part)]
     if any(taken.lower() == word for word in words):
         return "it is your own name or address"
     found = zxcvbn(taken[:SCORED], user_inputs=[word[:SCORED] for word in words])

@@ -41,12 +41,12 @@ def now_ms() -> int:
 class Face:
     """`get`, `post`: requests. `feed`: what a gateway sends, followed to its end."""
 
-    def __init__(self, settings: Settings, database: Database, port: int, body_s: float) -> None:
+    def __init__(self, settings: Settings, database: Database, port: int, body_s: float, hasher: Hasher | None = None) -> None:
         self.settings = settings
         self.database = database
         self.context = Context(settings, database, ("api",))
         self.traffic = Traffic()
-        self.app = create_app(self.context, self.traffic, body_s=body_s, hasher=Hasher(memory_kib=8, passes=1))
+        self.app = create_app(self.context, self.traffic, body_s=body_s, hasher=hasher or Hasher(memory_kib=8, passes=1))
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx2.Client(base_url=self.url, timeout=10)
         self.front = Front(database)
@@ -105,9 +105,18 @@ class Face:
 
 @contextmanager
 def open_face(
-    template: Path, folder: Path, *, protocol: type[Deadline] = Deadline, body_s: float = BODY_S, **settings: Any
+    template: Path,
+    folder: Path,
+    *,
+    protocol: type[Deadline] = Deadline,
+    body_s: float = BODY_S,
+    hasher: Hasher | None = None,
+    **settings: Any,
 ) -> Iterator[Face]:
-    """A running face over a copy of a migrated file, over this run's servers, or over the database that `database_url` names."""
+    """A running face over a copy of a migrated file, over this run's servers, or over the database that `database_url` names.
+
+    Passwords are hashed cheaply unless a `hasher` is given: what is tested with them is not how long they take.
+    """
     own = "database_url" not in settings
     if own:
         settings = {**shape.settings_of(folder), **settings}
@@ -118,7 +127,7 @@ def open_face(
     made = Settings(data_dir=folder, http_bind=("127.0.0.1", port), **settings)
     broker.write(made.broker, 1883)
     database = open_database(made.database, create=not own)
-    face = Face(made, database, port, body_s)
+    face = Face(made, database, port, body_s, hasher)
     with listening("HTTP_BIND", made.http_bind) as opened:
         server = Server(face.app, made, ending=face.app.state.live.close, protocol=protocol)
         thread = threading.Thread(target=server.run, args=([opened],), daemon=True)
