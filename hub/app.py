@@ -10,6 +10,7 @@ import hub.analytics.routes
 import hub.auth.routes
 import hub.fleet.routes
 import hub.front.routes
+import hub.ingestion.routes
 from hub.analytics.live import Live
 from hub.analytics.readings import Readings
 from hub.auth import parts
@@ -27,10 +28,17 @@ from hub.http.documents import declared
 from hub.http.gate import Gate
 from hub.http.idempotency import Store
 from hub.http.middleware import BODY_S, Frame, Rules, Traffic, templates
+from hub.ingestion.intake import Intake
 from hub.store.sql import SampleStore
 
 PREFIX = "/api/v1"
-CAPABILITIES = (hub.auth.routes.router, hub.fleet.routes.router, hub.front.routes.router, hub.analytics.routes.router)
+CAPABILITIES = (
+    hub.auth.routes.router,
+    hub.fleet.routes.router,
+    hub.front.routes.router,
+    hub.ingestion.routes.router,
+    hub.analytics.routes.router,
+)
 
 
 def application() -> FastAPI:
@@ -63,7 +71,10 @@ def create_app(
     app.state.completeness = Completeness(context.database)
     app.state.readings = Readings(context.database, store)
     app.state.live = Live(context.database)
+    app.state.intake = Intake(context.database)
+    context.conditions["ingest"] = app.state.intake.condition
     app.state.site = site.read()
+    app.state.documents = {}
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(Frame, rules=_rules(context, app.state.traffic, limits, body_s))
     return app
