@@ -220,7 +220,7 @@ class Live:
         except (ValueError, OverflowError) as error:
             log.warning("live leaves out ready=%d why=%r", entry.id, str(error))
             return []
-        channels = {known.id: [(c.parameter, c.unit) for c in known.content.channels] for known in entry.schemas.values()}
+        channels = {known.id: [(c.parameter, c.unit) for c in known.content.channels] for known, _ in entry.sample_blocks()}
         events = []
         for index, row in enumerate(samples):
             place = self._place(row.sensor, row.time_ms)
