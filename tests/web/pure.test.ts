@@ -2,12 +2,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { LiveSample, Sensor, Station } from "../../hub/web/src/api.ts";
+import { agent } from "../../hub/web/src/desk/agent.ts";
+import { clock, type Gateway, sorted } from "../../hub/web/src/desk/fleet.ts";
+import { may, offered } from "../../hub/web/src/desk/may.ts";
+import type { Account } from "../../hub/web/src/desk/session.ts";
+import { en as deskEn } from "../../hub/web/src/desk/strings/en.ts";
+import { fr as deskFr } from "../../hub/web/src/desk/strings/fr.ts";
 import { Fleet } from "../../hub/web/src/fleet.ts";
 import { gaps, line, longestSpacing } from "../../hub/web/src/gaps.ts";
 import { decimals, digits, unit } from "../../hub/web/src/numbers.ts";
 import { headline } from "../../hub/web/src/parameters.ts";
-import { match } from "../../hub/web/src/router.ts";
+import { handed, match } from "../../hub/web/src/router.ts";
 import { dropBefore, empty, put, putRows, type Series } from "../../hub/web/src/series.ts";
+import { ABOUT } from "../../hub/web/src/strings/about.ts";
 import { en } from "../../hub/web/src/strings/en.ts";
 import { fr } from "../../hub/web/src/strings/fr.ts";
 import { summary } from "../../hub/web/src/summary.ts";
@@ -192,6 +199,88 @@ test("the hub's own addresses are not the page's", () => {
   assert.deepEqual(match("/stations/abc"), { name: "notfound" });
   assert.equal(match("/api-docs"), null);
   assert.equal(match("/api/v1/stations"), null);
+});
+
+/** Every key, also of what is within; functions and texts are leaves. */
+const keysOf = (words: object, before = ""): string[] =>
+  Object.entries(words).flatMap(([key, value]) =>
+    typeof value === "object" && value !== null ? keysOf(value as object, `${before}${key}.`) : [`${before}${key}`],
+  );
+
+test("both languages have the same words, none of them empty", () => {
+  for (const [one, other] of [
+    [en, fr],
+    [deskEn, deskFr],
+    [ABOUT.en, ABOUT.fr],
+  ] as [object, object][]) {
+    assert.deepEqual(keysOf(other).sort(), keysOf(one).sort());
+    assert.ok(!JSON.stringify([one, other]).includes('""'));
+  }
+});
+
+test("a link's secret is taken out of the address, and only of the addresses that have one", () => {
+  assert.deepEqual(handed("#/reset?token=abc-_1"), { path: "/reset", token: "abc-_1" });
+  assert.deepEqual(handed("#/forgot"), { path: "/forgot", token: null });
+  assert.equal(handed("#/account?token=abc"), null);
+  assert.equal(handed("#content"), null);
+});
+
+test("the desk's addresses are the page's, and only whole words of them", () => {
+  for (const path of ["/signin", "/account/keys", "/users/3", "/networks/1/rejects", "/gateways/unilag-01", "/audit"])
+    assert.deepEqual(match(path), { name: "desk" });
+  assert.deepEqual(match("/usersx"), { name: "notfound" });
+});
+
+const account = (role: Account["role"], ...networks: [number, Account["networks"][number]["role"]][]): Account => ({
+  id: 1,
+  email: "ada@example.org",
+  name: "Ada",
+  role,
+  email_verified: true,
+  totp: false,
+  created: "2026-11-25T00:00:00.000Z",
+  networks: networks.map(([id, within]) => ({ id, slug: `n${id}`, name: "", role: within })),
+});
+
+test("an operator of one network may nothing in another", () => {
+  const ada = account("authenticated", [1, "operator"], [2, "viewer"]);
+  assert.ok(may(ada, "operator", 1) && may(ada, "viewer", 2) && may(ada, "operator"));
+  assert.ok(!may(ada, "admin", 1) && !may(ada, "operator", 2) && !may(ada, "viewer", 3) && !may(null, "viewer", 1));
+  assert.ok(may(account("admin"), "admin", 3));
+});
+
+test("only what somebody may see is offered", () => {
+  assert.deepEqual(offered(null), []);
+  assert.deepEqual(offered(account("authenticated")), []);
+  assert.deepEqual(offered(account("authenticated", [1, "viewer"])), ["networks"]);
+  assert.deepEqual(offered(account("authenticated", [1, "operator"])), ["gateways", "networks"]);
+  assert.deepEqual(offered(account("authenticated", [1, "admin"])), ["gateways", "networks", "audit"]);
+  assert.deepEqual(offered(account("admin")), ["gateways", "networks", "users", "audit"]);
+});
+
+test("gateways sort by number within words, and what is not known is the least", () => {
+  const one = (name: string, pending: number | null): Gateway => ({
+    ...{ id: 1, name, state: "enrolled", enrolled: null, revoked: null, last_seen: null, sensors: 0, pending },
+  });
+  const all = [one("lagos-10", 5), one("lagos-2", null), one("lagos-1", 5)];
+  const names = (found: Gateway[]) => found.map(({ name }) => name);
+  assert.deepEqual(names(sorted(all, "name", false)), ["lagos-1", "lagos-2", "lagos-10"]);
+  assert.deepEqual(names(sorted(all, "pending", true)), ["lagos-1", "lagos-10", "lagos-2"]);
+});
+
+test("a clock is told as a word or by how far it is off", () => {
+  assert.equal(clock(null, en), "–");
+  assert.equal(clock("synced", en), "synced");
+  assert.equal(clock({ state: "synced", offset_ms: 1234 }, en), "synced, 1.2 s");
+});
+
+test("a browser is known by its own name, not by those it also claims", () => {
+  const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
+  assert.equal(agent(chrome), "Chrome · Linux");
+  assert.equal(agent(`${chrome} Edg/131.0`), "Edge · Linux");
+  assert.equal(agent("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Version/17.0 Mobile Safari/604.1"), "Safari · iOS");
+  assert.equal(agent("curl/8.5.0"), "curl/8.5.0");
+  assert.equal(agent(null), "");
 });
 
 test("both languages title the same parameters", () => {

@@ -14,7 +14,9 @@ interface Begun {
 
 /** The hub's drawing as a picture: nothing in it can run, and no style of it is ours to allow. */
 function picture(svg: string, alt: string): HTMLElement {
-  const bytes = new TextEncoder().encode(svg);
+  // Within a page a drawing needs no namespace, as a picture of its own it does.
+  const whole = svg.includes("xmlns=") ? svg : svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"');
+  const bytes = new TextEncoder().encode(whole);
   const data = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   return element("img", { class: "qr", src: `data:image/svg+xml;base64,${data}`, alt, width: 220, height: 220 });
 }
