@@ -12,9 +12,11 @@ PHRASE, OTHER = "dust over nine bridges", "seven rivers under haze"
 ADA, EVE = "ada@example.org", "eve@example.org"
 
 
-def post(face: Face, path: str, token: str | None = None, headers: dict[str, str] | None = None, **body: Any) -> httpx2.Response:
-    bearer = {"Authorization": f"Bearer {token}"} if token else {}
-    return face.http.post(f"/api/v1{path}", json=body, headers=bearer | (headers or {}))
+def post(
+    face: Face, path: str, bearer: str | None = None, /, headers: dict[str, str] | None = None, **body: Any
+) -> httpx2.Response:
+    sent = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return face.http.post(f"/api/v1{path}", json=body, headers=sent | (headers or {}))
 
 
 def register(face: Face, email: str = ADA, password: str = PHRASE, name: str = "Ada") -> httpx2.Response:
