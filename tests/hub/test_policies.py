@@ -89,6 +89,13 @@ admin           PATCH   /api/v1/users/{user}
 admin           DELETE  /api/v1/users/{user}
 admin           POST    /api/v1/users/{user}/reset
 admin           DELETE  /api/v1/users/{user}/sessions
+authenticated   GET     /api/v1/auth/keys
+authenticated   POST    /api/v1/auth/keys
+authenticated   DELETE  /api/v1/auth/keys/{key}
+authenticated   POST    /api/v1/auth/totp
+authenticated   POST    /api/v1/auth/totp/confirm
+authenticated   POST    /api/v1/auth/totp/remove
+network admin   GET     /api/v1/audit
 one-time token  POST    /api/v1/enrol
 """
 """`network admin` is the policy admin for the admins of one network too: the route then guards the network it is about."""
@@ -96,6 +103,7 @@ ENDLESS = "/api/v1/live"
 REFUSED_BY_THEMSELVES = {
     "POST /api/v1/auth/refresh": "without a refresh token",
     "GET /api/v1/gateways": "to who is an operator of no network",
+    "GET /api/v1/audit": "to an admin of a network who does not name it",
 }
 """Routes that answer 401 or 403 to who passes their policy, for a reason of their own."""
 ENDS_ITS_SESSION = "POST /api/v1/auth/logout"

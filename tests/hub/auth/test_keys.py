@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from hub.answers import rfc3339
 from hub.auth import keys
@@ -66,11 +66,10 @@ def test_a_key_is_told_once_listed_by_its_hint_and_ends_when_it_is_revoked(face:
 
 
 def test_a_key_ends_by_itself_when_its_time_has_come(face: Face, ada: str) -> None:
-    soon = now_ms() + 1500
-    key = post(face, ada, expires=rfc3339(soon)).json()["key"]
+    key = post(face, ada, expires=rfc3339(now_ms() + DAY_MS)).json()["key"]
     assert me(face, key).status_code == 200
-    while now_ms() < soon + 10:
-        pass
+    with face.database.write() as connection:
+        connection.execute(update(tables.api_key).values(expires_ms=now_ms() - 1))
     face.app.state.callers.forget()
     problem(me(face, key), 401, "unauthorized")
 
@@ -149,8 +148,7 @@ def test_an_owner_has_fifty_keys_and_two_requests_at_once_make_no_more(database:
             with database.write() as connection:
                 keys.issue(connection, name="k", scopes=["ingest"], gateway=1)
         except Problem as refused:
-            assert refused.kind.name == "too-many-keys"
-            return False
+            return refused.kind.name != "too-many-keys"
         return True
 
     with ThreadPoolExecutor(6) as pool:
@@ -167,8 +165,8 @@ def test_an_owner_has_fifty_keys_and_two_requests_at_once_make_no_more(database:
 def test_a_key_of_nobody_of_two_or_without_a_scope_is_a_mistake(sqlite_database: Database) -> None:
     owners(sqlite_database)
     for wrong in ({}, {"account": 1, "gateway": 1}, {"account": 1, "scopes": []}, {"account": 1, "scopes": ["root"]}):
-        with pytest.raises(ValueError, match="key|scope|Scope"), sqlite_database.write() as connection:
-            keys.issue(connection, **({"name": "k", "scopes": ["read"]} | wrong))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"key|scope|Scope"), sqlite_database.write() as connection:
+            keys.issue(connection, **({"name": "k", "scopes": ["read"]} | wrong))
 
 
 def test_its_last_use_is_noted_with_its_hint_and_not_at_each_request(face: Face, ada: str) -> None:

@@ -1,7 +1,6 @@
 """Codes of an authenticator app: sealed at rest, on after a first one, each good once; recovery codes for when it is lost."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -115,7 +114,7 @@ def test_the_database_alone_opens_no_secret_and_a_moved_one_opens_nothing(
 ) -> None:
     on, other = On(people), On(people, 2)
     with people.read() as connection:
-        sealed = dict(connection.execute(select(tables.account.c.id, tables.account.c.totp)).tuples().all())
+        sealed = {row.id: row.totp for row in connection.execute(select(tables.account))}
     assert on.app.secret not in str(sealed)
     assert not on.verify(on.code(NOW), secret=b"\2" * 32)
     assert "cannot be opened" in caplog.text
@@ -136,8 +135,8 @@ def test_removed_it_leaves_neither_secret_nor_codes(people: Database) -> None:
 
 
 @pytest.fixture
-def ada(face: Face) -> Iterator["Person"]:
-    yield Person(face)
+def ada(face: Face) -> "Person":
+    return Person(face)
 
 
 class Person:
