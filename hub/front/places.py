@@ -156,8 +156,11 @@ class Places:
         before = [d for d in known if d.from_ms <= from_ms]
         if before and station_id in (before[-1].station, before[-1].told):
             return
-        if before and before[-1].to_ms is not None and self._network(before[-1].station) != self._network(station_id):
-            return
+        then = before[-1] if before else known[0] if known else None
+        if then is not None and then.to_ms is not None and self._network(then.station) != self._network(station_id):
+            station_id = then.station  # a time before the gateway was given away
+            if before:
+                return
         told = None
         if not known and (moved := self._moved(sensor_id, station_id)) is not None:
             station_id, told = moved, station_id
