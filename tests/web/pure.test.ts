@@ -6,6 +6,7 @@ import { agent } from "../../hub/web/src/desk/agent.ts";
 import { clock, type Gateway, sorted } from "../../hub/web/src/desk/fleet.ts";
 import { may, offered } from "../../hub/web/src/desk/may.ts";
 import type { Account } from "../../hub/web/src/desk/session.ts";
+import { parsed } from "../../hub/web/src/desk/stream.ts";
 import { en as deskEn } from "../../hub/web/src/desk/strings/en.ts";
 import { fr as deskFr } from "../../hub/web/src/desk/strings/fr.ts";
 import { Fleet } from "../../hub/web/src/fleet.ts";
@@ -272,6 +273,13 @@ test("a clock is told as a word or by how far it is off", () => {
   assert.equal(clock(null, en), "–");
   assert.equal(clock("synced", en), "synced");
   assert.equal(clock({ state: "synced", offset_ms: 1234 }, en), "synced, 1.2 s");
+});
+
+test("an event of a stream is its name, id and data; a comment is none", () => {
+  assert.deepEqual(parsed('event: sample\nid: 7.0\ndata: {"a":1}'), { event: "sample", id: "7.0", data: '{"a":1}' });
+  assert.deepEqual(parsed("data:one\ndata: two"), { event: "message", id: "", data: "one\ntwo" });
+  assert.equal(parsed(": still here"), null);
+  assert.equal(parsed("retry: 3000"), null);
 });
 
 test("a browser is known by its own name, not by those it also claims", () => {

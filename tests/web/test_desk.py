@@ -11,6 +11,7 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from hub.answers import rfc3339
 from hub.auth import setup
 from hub.auth.tokens import LOOK_S, NetworkRole, keys_in, remove, rotate
 from tests.hub.face import now_ms
@@ -222,7 +223,9 @@ def test_a_gateway_is_invited_enrols_is_seen_is_revoked_and_refused(seat: Page, 
     key = {"X-API-Key": enrolled.json()["key"]}
     passwords = desk.face.settings.broker / "passwords"
     assert "kano-01:" in passwords.read_text()
-    assert httpx2.get(f"{desk.url}/api/v1/gateways", headers=key).status_code == 403  # known, and no operator
+    row = {"sensor": "kano-01/pm", "time": rfc3339(now_ms()), "values": {"pm2_5": 12.5}, "units": {"pm2_5": "ug/m3"}}
+    posted = httpx2.post(f"{desk.url}/api/v1/ingest", headers=key, json=[row])
+    assert posted.json()["counts"]["stored"] == 1, posted.text
     seat.get_by_role("navigation", name="Main").get_by_role("link", name="Gateways").click()
     line = seat.locator('[data-gateway="kano-01"]')
     expect(line.locator("[data-state]")).to_have_attribute("data-state", "enrolled")
@@ -236,7 +239,7 @@ def test_a_gateway_is_invited_enrols_is_seen_is_revoked_and_refused(seat: Page, 
     seat.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(seat.locator("[data-state]")).to_have_text("revoked")
     assert "kano-01:" not in passwords.read_text()
-    assert httpx2.get(f"{desk.url}/api/v1/gateways", headers=key).status_code == 401
+    assert httpx2.post(f"{desk.url}/api/v1/ingest", headers=key, json=[row]).status_code == 401
     assert httpx2.post(f"{desk.url}/api/v1/enrol", json={"token": token}).status_code == 409
     # And invited anew, by a button that only such a gateway has.
     seat.get_by_role("button", name="Make a token").click()
@@ -271,7 +274,7 @@ def test_a_gateway_moves_to_another_station(seat: Page, desk: Any) -> None:
     assert place["name"] == "target-01"
 
 
-def test_a_network_is_made_changed_and_given_a_member(seat: Page, desk: Any) -> None:
+def test_a_network_is_made_changed_given_a_member_and_deleted(seat: Page, desk: Any) -> None:
     desk.person("newcomer")
     desk.sign_in(seat, desk.person("founder", admin=True), "/networks")
     seat.locator("summary", has_text="Add a network").click()
@@ -291,6 +294,34 @@ def test_a_network_is_made_changed_and_given_a_member(seat: Page, desk: Any) -> 
     seat.get_by_role("button", name="Remove: newcomer@example.org").click()
     seat.get_by_role("dialog").get_by_role("button", name="Remove").click()
     expect(seat.locator("[data-member]")).to_have_count(0)
+    seat.get_by_role("button", name="Delete the network").click()
+    seat.get_by_role("dialog").get_by_role("button", name="Delete the network").click()
+    expect(seat).to_have_url(f"{desk.url}/networks")
+    expect(seat.locator('[data-network="kano"]')).to_have_count(0)
+    expect(seat.locator('[data-network="default"]')).to_be_visible()
+
+
+def test_what_was_refused_is_told_with_its_reason_and_its_content(seat: Page, desk: Any) -> None:
+    desk.sign_in(seat, desk.person("poster", networks={DEFAULT: NetworkRole.ADMIN}), "/networks/1/rejects")
+    expect(seat.get_by_text("Nothing was refused.").or_(seat.locator("[data-reject]").first)).to_be_visible()
+    made = httpx2.post(
+        f"{desk.url}/api/v1/gateways",
+        headers={"Authorization": f"Bearer {desk.face.token()}"},
+        json={"name": "push-01", "network": DEFAULT, "kind": "push"},
+    )
+    assert made.status_code == 201, made.text
+    seat.goto(f"{desk.url}/gateways/push-01")
+    seat.locator("summary", has_text="Make a key").click()
+    seat.get_by_label("Name", exact=True).fill("yard")
+    seat.get_by_role("button", name="Make a key").click()
+    key = {"X-API-Key": seat.locator('[data-shown="key"]').input_value()}
+    row = {"sensor": "push-01/pm", "time": rfc3339(now_ms()), "values": {"pm2_5": 12.5}, "units": {"pm2_5": "furlong"}}
+    assert httpx2.post(f"{desk.url}/api/v1/ingest", headers=key, json=[row]).json()["counts"]["refused"] == 1
+    seat.goto(f"{desk.url}/networks/1/rejects")
+    line = seat.locator("[data-reject]").first
+    expect(line).to_contain_text("push-01/pm")
+    line.locator("summary").click()
+    expect(line.locator("pre")).to_contain_text("furlong")
 
 
 def test_a_user_is_added_with_a_link_disabled_and_deleted(seat: Page, desk: Any) -> None:
@@ -420,6 +451,31 @@ def test_a_second_factor_is_switched_on_asked_for_and_replaced_by_a_recovery_cod
     seat.get_by_label("Code", exact=True).fill(codes[1])
     seat.get_by_role("button", name="Switch off").click()
     expect(seat.get_by_text("a stolen password alone opens nothing")).to_be_visible()
+
+
+def test_a_member_sees_a_private_station_and_its_samples_as_they_come(seat: Page, desk: Any, browser: Browser) -> None:
+    gateway = desk.face.station("secret-01", samples=2)
+    sensor = desk.face.get("/api/v1/sensors", params={"name": "secret-01/pm"}).json()["results"][0]
+    bearer = {"Authorization": f"Bearer {desk.face.token()}"}
+    hidden = httpx2.patch(f"{desk.url}/api/v1/stations/{sensor['station']}", headers=bearer, json={"visibility": "private"})
+    assert hidden.status_code == 200, hidden.text
+    stranger = browser.new_context().new_page()
+    stranger.goto(desk.url)
+    expect(stranger.locator('[data-station="axe-01"]')).to_be_visible()
+    expect(stranger.locator('[data-station="secret-01"]')).to_have_count(0)
+    stranger.context.close()
+    desk.sign_in(seat, desk.person("insider", networks={DEFAULT: NetworkRole.VIEWER}))
+    seat.get_by_role("link", name="Stations").click()
+    shown = seat.locator('[data-sensor="secret-01/pm"][data-parameter="pm2_5"]')
+    expect(shown).to_be_visible()
+    expect(seat.locator("body")).to_have_attribute("data-live-state", "live")
+    gateway.sample([77, 315, 2150], now_ms())
+    desk.face.feed(gateway, lo=len(gateway.rows))
+    expect(shown).to_have_attribute("data-value", "77")
+    seat.get_by_role("link", name="insider").click()
+    seat.get_by_role("button", name="Sign out").click()
+    expect(seat.locator('[data-station="axe-01"]')).to_be_visible()
+    expect(seat.locator('[data-station="secret-01"]')).to_have_count(0)
 
 
 def test_the_audit_is_read_and_has_nothing_to_press(seat: Page, desk: Any) -> None:

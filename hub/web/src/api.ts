@@ -105,19 +105,29 @@ export class Problem extends Error {
   }
 }
 
+/** A stream of events, the browser's or one like it. */
+export interface Source extends Pick<EventTarget, "addEventListener"> {
+  close(): void;
+}
+
 /** Who asks for somebody that is signed in. */
 export interface Asker {
   ask<T>(path: string, init: RequestInit): Promise<T>;
+  listen(url: string): Source;
 }
 
 const DEADLINE_MS = 30_000;
 
 let asker: Promise<Asker | null> = Promise.resolve(null);
+let heard: Asker | null = null;
 
 /** From now on it asks; what begins before it is there waits for it. */
 export function askThrough(given: Promise<Asker | null>): void {
-  asker = given;
+  asker = given.then((one) => (heard = one));
 }
+
+/** The events of a whole address, as whoever is signed in. */
+export const listen = (url: string): Source => heard?.listen(url) ?? new EventSource(url);
 
 async function problemOf(response: Response): Promise<Problem> {
   const text = (member: unknown): string => (typeof member === "string" ? member : "");

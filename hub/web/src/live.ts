@@ -1,5 +1,5 @@
-// /live -> samples, as they are stored. Keeps one EventSource open while the page is seen, and says in what state it is.
-import type { LiveSample } from "./api.ts";
+// /live -> samples, as they are stored. Keeps one stream open while the page is seen, and says in what state it is.
+import { listen, type LiveSample, type Source } from "./api.ts";
 
 export type LiveState = "connecting" | "live" | "reconnecting" | "paused" | "offline";
 
@@ -20,7 +20,7 @@ const LONG_BREAK_MS = 60_000;
 
 export class Live {
   private readonly listener: Listener;
-  private source: EventSource | null = null;
+  private source: Source | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private pauseMs = FIRST_PAUSE_MS;
   private started = false;
@@ -73,7 +73,7 @@ export class Live {
     if (this.lostAt !== null && Date.now() - this.lostAt > LONG_BREAK_MS) this.behind = null;
     const resumed = this.behind !== null;
     const query = this.behind === null ? "" : `?${new URLSearchParams({ last_event_id: this.behind }).toString()}`;
-    const source = new EventSource(URL_OF_LIVE + query);
+    const source = listen(URL_OF_LIVE + query);
     this.source = source;
     source.addEventListener("open", () => {
       this.pauseMs = FIRST_PAUSE_MS;
@@ -81,7 +81,7 @@ export class Live {
       this.listener.state("live");
       this.listener.opened(resumed);
     });
-    source.addEventListener("sample", (event) => this.sample(event));
+    source.addEventListener("sample", (event) => this.sample(event as MessageEvent));
     source.addEventListener("reset", () => this.listener.reset());
     source.addEventListener("error", () => this.failed(source));
   }
@@ -98,7 +98,7 @@ export class Live {
   }
 
   /** A browser gives up after a refusal (503, a proxy's page) and else replays a whole night; so the next try is always ours. */
-  private failed(source: EventSource): void {
+  private failed(source: Source): void {
     if (source !== this.source) return;
     this.close(navigator.onLine ? "reconnecting" : "offline");
     this.timer = setTimeout(

@@ -31,14 +31,13 @@ interface Member {
 
 export interface Reject {
   id: number;
-  time?: string;
-  received?: string;
+  received: string;
   route: string;
-  gateway: string | number | null;
+  gateway: string | null;
   sensor: string | null;
   code: string;
   why: string;
-  content: unknown;
+  content: string;
 }
 
 const VISIBILITIES = ["public", "coarse", "private"] as const;
@@ -237,18 +236,15 @@ export function rejectsView(desk: Desk, id: number): View {
   const back: [string, string] = [`/networks/${id}`, words.networkTitle(id)];
   const list = pages<Reject>(desk, `/networks/${id}/rejects`, (found) => {
     if (found.length === 0) return element("p", { class: "summary" }, words.noRejects);
-    const rows = found.map((one) => {
-      const time = one.time ?? one.received;
-      const text = typeof one.content === "string" ? one.content : JSON.stringify(one.content);
-      return {
-        cells: [
-          time ? ageOf(time, null, page.words) : "–",
-          one.sensor ?? "–",
-          element("span", {}, element("b", {}, one.code), ` ${one.why}`),
-          element("details", {}, element("summary", {}, words.content), element("pre", {}, text)),
-        ],
-      };
-    });
+    const rows = found.map((one) => ({
+      cells: [
+        ageOf(one.received, null, page.words),
+        [one.gateway, one.sensor].filter(Boolean).join("/") || "–",
+        element("span", {}, element("b", {}, one.code), ` ${one.why}`),
+        element("details", {}, element("summary", {}, words.content), element("pre", {}, one.content)),
+      ],
+      data: { reject: one.code },
+    }));
     return table(words.rejects, [words.time, words.sensor, words.reason, words.content], rows);
   });
   return room(words.rejects, [element("p", { class: "summary" }, words.rejectsLead), list.element], { back, close: () => list.close() });

@@ -1,8 +1,9 @@
 // The refresh cookie in; who is signed in and the access token out. The token is in the memory of this page and of its other
 // tabs, nowhere else: the cookie is HttpOnly, and what is stored is only that somebody signed in here.
-import { type Asker, Problem, send } from "../api.ts";
+import { type Asker, Problem, send, type Source } from "../api.ts";
 import { remember } from "../hint.ts";
 import { init, kindOf, plainly } from "./request.ts";
+import { Stream } from "./stream.ts";
 
 export type NetworkRole = "viewer" | "operator" | "admin";
 
@@ -81,6 +82,11 @@ export class Session implements Asker {
     }
   }
 
+  /** With what only members may see; the browser's own stream for everybody else. */
+  listen(url: string): Source {
+    return this.held === null ? new EventSource(url) : new Stream((signal) => this.streamed(url, signal));
+  }
+
   /** Throws Problem: `login-failed`, `code-required`. */
   async signIn(given: { email: string; password: string; code?: string }): Promise<Account> {
     const came = this.came(await plainly<SignedIn>("POST", "/auth/login", { ...given, cookie: true }));
@@ -98,6 +104,14 @@ export class Session implements Asker {
   /** The account was changed here: what a view was told is what all know. */
   became(account: Account): void {
     if (this.held !== null) this.tell({ ...this.held, account }, false);
+  }
+
+  private async streamed(url: string, signal: AbortSignal): Promise<Response> {
+    const token = await this.token();
+    const answer = await fetch(url, bearing(token, { signal, cache: "no-store" }));
+    if (answer.status !== 401 || token === null) return answer;
+    await this.renew(token);
+    return fetch(url, bearing(this.held?.token ?? null, { signal, cache: "no-store" }));
   }
 
   /** One refresh for all who ask: in this tab by the promise, over tabs by a lock where the browser has one. */
