@@ -1,47 +1,43 @@
-"""The application's routes in; its OpenAPI document and the pages for people out: /api-docs, /problems. No script at all."""
+"""The API's document in; it and the pages for people out: /openapi.json, /api-docs, /problems. No script at all."""
 
 import re
-from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hub import problems
-from hub.answers import Json
 from hub.auth.guard import Allow, Policy, policies
-from hub.problems import KINDS, MEDIA_TYPE, Problem
+from hub.http.openapi import document
+from hub.problems import KINDS, Problem
 
-ABOUT = """\
-Readings of an air-quality network: stations, sensors, their values with quality flags, and live events.
-
-Times are RFC 3339 in UTC with milliseconds; those you send need an offset. Flags are QARTOD's: 1 good, 2 not evaluated,
-3 suspect, 4 fail, 9 missing. Lists go on at `meta.next`. Errors are RFC 9457 problems with a stable `type`.
-"""
+__all__ = ["declared", "document", "page", "router"]
 router = APIRouter(dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
 pages = Environment(loader=PackageLoader("hub.http", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 STYLE = files("hub.http").joinpath("pages", "plain.css").read_bytes()
-POLICY = "x-policy"
 VERBS = ("get", "put", "post", "delete", "patch")
+HTML, JSON = "text/html; charset=utf-8", "application/json"
 
 
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    return Json(document(request.app))
+    return _made(request, "openapi", JSON, lambda app: msgspec.json.encode(document(app)))
 
 
 @router.get("/api-docs")
 async def api_docs(request: Request) -> Response:
-    return page("api-docs.html", api=document(request.app), operations=list(_operations(document(request.app))))
+    return _made(request, "api_docs", HTML, lambda app: _told("api-docs.html", api=document(app), groups=_groups(document(app))))
 
 
 @router.get("/problems")
-async def all_problems() -> Response:
-    return page("problems.html", kinds=list(KINDS.values()))
+async def all_problems(request: Request) -> Response:
+    return _made(request, "problems", HTML, lambda _: _told("problems.html", kinds=list(KINDS.values())))
 
 
 @router.get("/problems/{name}")
@@ -58,25 +54,7 @@ async def style() -> Response:
 
 def page(template: str, **told: Any) -> Response:
     """One of the plain pages, made here."""
-    return Response(pages.get_template(template).render(**told), media_type="text/html; charset=utf-8")
-
-
-def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, made once: policies, problems and the structs' schemas put where they belong."""
-    if app.openapi_schema is None:
-        made = get_openapi(title="Harmattan hub", version=version("harmattan"), description=ABOUT, routes=app.routes)
-        components = made.setdefault("components", {})
-        found = {name: schema for name, schema in components.get("schemas", {}).items() if "ValidationError" not in name}
-        components["schemas"] = {**found, "Problem": _problem_schema(), **_gathered(made)}
-        components["securitySchemes"] = {
-            "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-        }
-        for route in iter_route_contexts(app.routes):
-            for method in (route.methods or ()) if route.include_in_schema else ():
-                _complete(made["paths"][route.path][method.lower()], policies(route)[0])
-        app.openapi_schema = made
-    return app.openapi_schema
+    return Response(_told(template, **told), media_type=HTML)
 
 
 def declared(router: APIRouter) -> APIRouter:
@@ -89,61 +67,91 @@ def declared(router: APIRouter) -> APIRouter:
     return router
 
 
-def _complete(operation: dict[str, Any], policy: Policy) -> None:
-    operation[POLICY] = policy.value
-    if policy in (Policy.AUTHENTICATED, Policy.ADMIN):
-        operation["security"] = [{"token": []}, {"key": []}]
-    elif policy is Policy.PUBLIC:
-        operation["security"] = [{}, {"token": []}, {"key": []}]
-    elif policy is Policy.GATEWAY_KEY:
-        operation["security"] = [{"key": []}, {"token": []}]
-    answers = operation["responses"]
-    answers.pop("422", None)
-    schema = {"$ref": "#/components/schemas/Problem"}
-    answers["default"] = {"description": "A problem, see /problems", "content": {MEDIA_TYPE: {"schema": schema}}}
+def _told(template: str, **told: Any) -> bytes:
+    return pages.get_template(template).render(**told).encode()
 
 
-def _gathered(node: Any) -> dict[str, Any]:
-    """The `x-components` of every answer, taken out of where they stood."""
-    found: dict[str, Any] = {}
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    if isinstance(node, dict) and "x-components" in node:
-        found |= node.pop("x-components")
-    for child in children:
-        found |= _gathered(child)
-    return found
+def _made(request: Request, name: str, media: str, make: Callable[[FastAPI], bytes]) -> Response:
+    """A document that is the same until the hub ends: made when it is first asked for, then kept with its ETag."""
+    kept: dict[str, tuple[bytes, str]] = request.app.state.documents
+    if name not in kept:
+        body = make(request.app)
+        kept[name] = body, f'"{blake2b(body, digest_size=8).hexdigest()}"'
+    body, tag = kept[name]
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=media, headers=headers)
 
 
-def _problem_schema() -> dict[str, Any]:
-    text = {"type": "string"}
-    one = {"type": "object", "properties": {"in": text, "name": text, "why": text}}
-    return {
-        "title": "Problem",
-        "description": "RFC 9457. `type` is a path of this hub with a page for people; `instance` is the request's id.",
-        "type": "object",
-        "required": ["type", "title", "status"],
-        "properties": {
-            "type": {"type": "string", "enum": [kind.path for kind in KINDS.values()]},
-            "title": text,
-            "status": {"type": "integer"},
-            "detail": text,
-            "instance": text,
-            "errors": {"type": "array", "items": one},
-        },
-    }
+def _groups(api: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The operations by their tag."""
+    rows = list(_operations(api))
+    return [tag | {"operations": [row for row in rows if tag["name"] in row["told"]["tags"]]} for tag in api["tags"]]
 
 
 def _operations(api: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Flat rows for the page: one an operation."""
+    """Rows for the page, one an operation."""
     for path, verbs in api["paths"].items():
         for verb in VERBS:
             if verb in verbs:
-                answer = verbs[verb]["responses"].get("200", {}).get("content", {})
-                shown = next(
-                    ((media, said.get("example"), _name(said.get("schema", {}))) for media, said in answer.items()), None
-                )
-                anchor = re.sub(r"[^a-z0-9]+", "-", f"{verb}{path}".lower()).strip("-")
-                yield {"verb": verb.upper(), "path": path, "anchor": anchor, "told": verbs[verb], "shown": shown}
+                told = verbs[verb]
+                good, answer = next((status, said) for status, said in told["responses"].items() if status.startswith("2"))
+                shown: tuple[str | None, Mapping[str, Any]] = next(iter(answer.get("content", {}).items()), (None, {}))
+                body: Mapping[str, Any] = next(iter(told.get("requestBody", {}).get("content", {}).values()), {})
+                yield {
+                    "verb": verb.upper(),
+                    "path": path,
+                    "anchor": re.sub(r"[^a-z0-9]+", "-", f"{verb}{path}".lower()).strip("-"),
+                    "told": told,
+                    "good": good,
+                    "media": shown[0],
+                    "schema": _name(shown[1].get("schema", {})),
+                    "example": shown[1].get("example"),
+                    "body": list(_fields(body.get("schema", {}), api["components"]["schemas"])),
+                    "sent": body.get("example"),
+                    "refusals": [status for status in told["responses"] if status not in (good, "default")],
+                    "curl": _curl(verb.upper(), path, told, body),
+                }
+
+
+def _fields(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The fields of a body."""
+    for one in (schema, *schema.get("anyOf", ())):
+        model = schemas.get(_name(one), one)
+        for name, field in model.get("properties", {}).items():
+            yield {
+                "name": name,
+                "required": name in model.get("required", ()),
+                "type": _type(field, schemas),
+                "description": field.get("description", ""),
+            }
+
+
+def _type(field: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    """`integer`, `string, at most 200`, `one of a, b`, `time or null`."""
+    if kinds := field.get("anyOf"):
+        return " or ".join(dict.fromkeys(_type(kind, schemas) for kind in kinds))
+    if named := _name(field):
+        return _type(schemas[named], schemas) if "enum" in schemas.get(named, {}) else named
+    if "enum" in field:
+        return "one of " + ", ".join(map(str, field["enum"]))
+    if "const" in field:
+        return str(field["const"])
+    told = str(field.get("type", "any"))
+    if told == "array":
+        told = f"list of {_type(field.get('items', {}), schemas)}"
+    return told + (f", at most {field['maxLength']}" if "maxLength" in field else "")
+
+
+def _curl(verb: str, path: str, told: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    """A line for a shell in which HUB, TOKEN and the names in the path are set."""
+    words = ["curl"] if verb == "GET" else ["curl", "-X", verb]
+    if "security" in told and {} not in told["security"]:
+        words += ["-H", '"Authorization: Bearer $TOKEN"']
+    if body.get("example") is not None:
+        words += ["--json", shlex.quote(msgspec.json.encode(body["example"]).decode())]
+    return " ".join([*words, '"$HUB' + re.sub(r"\{(\w+)\}", r"$\1", path) + '"'])
 
 
 def _name(schema: Mapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
 """What every answer has in common: problems, ids, headers, documents, the page; and clients that mean no good."""
 
 import html
+import re
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import APIRouter
@@ -37,7 +39,8 @@ def test_an_admin_route_wants_an_admin(face: Face) -> None:
 def test_health_says_that_the_process_lives_and_ready_what_is_missing(face: Face) -> None:
     assert face.get("/health").json()["status"] == "ok"
     cache = {"ok": True, "why": "", "facts": {"kind": "redis" if SERVERS else "memory", "shared": int(SERVERS)}}
-    assert face.get("/ready").json() == {"ready": True, "parts": {"cache": cache}}
+    told = face.get("/ready").json()
+    assert (told["ready"], told["parts"]["cache"]) == (True, cache)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/sensors/99", "/api/v1/stations/0", "/assets/no.js", "/problems/no"])
@@ -53,7 +56,7 @@ def test_a_number_that_no_table_holds_is_as_unknown_as_any_other(face: Face, num
 def test_a_wrong_method_names_the_right_ones(face: Face) -> None:
     answer = face.http.delete("/api/v1/stations")
     problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
     for method, path, allowed in (
         ("GET", "/api/v1/enrol", "OPTIONS, POST"),
         ("PUT", "/api/v1/enrol", "OPTIONS, POST"),
@@ -203,6 +206,36 @@ def test_the_document_describes_every_route_with_examples_and_is_complete() -> N
             assert good, path
             if path.startswith("/api"):
                 assert all("example" in content for answer in good for content in answer.get("content", {}).values()), path
+
+
+def test_every_body_and_every_refusal_has_an_example() -> None:
+    made: Any = document()
+    for path, verbs in made["paths"].items():
+        for verb, said in verbs.items():
+            for media in said.get("requestBody", {}).get("content", {}).values():
+                assert "example" in media or said["requestBody"].get("required") is not True, (verb, path)
+            assert said["tags"], path
+            assert said["responses"]["default"]["content"]["application/problem+json"]["example"]["status"] == 500
+            if path.startswith("/api/"):
+                assert {"429", "503"} <= set(said["responses"]), path
+    for refusal in made["components"]["responses"].values():
+        example = refusal["content"]["application/problem+json"]["example"]
+        assert example["type"] in made["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
+    assert {"token", "key"} == set(made["components"]["securitySchemes"])
+
+
+def test_the_page_of_the_api_is_grouped_and_each_operation_can_be_linked_and_tried(face: Face) -> None:
+    made: Any = document()
+    page = html.unescape(face.get("/api-docs").text)
+    for tag in made["tags"]:
+        assert f'<h2 id="{tag["name"]}">' in page
+    anchors = set(re.findall(r'<h3 id="([^"]+)"', page))
+    assert set(re.findall(r'<li><a href="#([^"]+)"', page)) == anchors
+    assert len(anchors) == sum(len(verbs) for verbs in made["paths"].values())
+    assert 'curl "$HUB/api/v1/stations"' in page
+    assert 'curl -X POST --json \'{"token":"385c468e' in page
+    first = face.get("/api-docs")
+    assert face.get("/api-docs", headers={"If-None-Match": first.headers["etag"]}).status_code == 304
 
 
 def test_every_reference_in_the_document_leads_somewhere() -> None:
