@@ -3,12 +3,12 @@
 The profile is the one that the edge reads the device with. The device has no clock to be trusted: a row's time is its arrival.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
-import msgspec
 from sqlalchemy import Connection
 
 from adapters.decode import Fault, Reading, StreamDecoder, decoder
@@ -70,7 +70,7 @@ class Names(NamedTuple):
 
 def serial_of(body: bytes, reading: Reading, told: Mapping[str, str]) -> str:
     """The device's own number, from the path, the body, or the headers of its firmware. Raises Refused."""
-    top = msgspec.json.decode(body)
+    top = json.loads(body)  # which its decoder has read
     keys = ("serialno", "esp8266id", "esp32id", "raspiid")
     said = [told.get("serial"), reading.texts.get("serial"), *(top.get(key) for key in keys), told.get("x-sensor")]
     for one in said:

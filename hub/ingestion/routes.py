@@ -53,7 +53,23 @@ ROW = {
 ROWS = {"requestBody": {"required": True, "content": {"application/json": {
     "schema": {"type": "array", "maxItems": 10_000, "items": ROW}, "example": EXAMPLE,
 }}}}  # fmt: skip
-ANY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+def _posted(example: dict[str, Any]) -> dict[str, Any]:
+    """A body as a firmware posts it: whatever object, of which the known names are read."""
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}, "example": example}}}
+    }
+
+
+AN_AIRROHR = _posted(
+    {
+        "esp8266id": "1234567",
+        "software_version": "NRZ-2020-133",
+        "sensordatavalues": [{"value_type": "SDS_P1", "value": "20.10"}, {"value_type": "SDS_P2", "value": "12.30"}],
+    }
+)
+AN_AIRGRADIENT = _posted({"wifi": -61, "pm02": 12.3, "pm10": 20.1, "rco2": 415, "atmp": 28.4, "rhum": 71})
 DONE = described(Verdicts, example=Verdicts([Result(0, "stored")], {"stored": 1, "duplicate": 0, "revised": 0, "refused": 0}))
 REJECT = Reject(
     7, "2026-11-24T22:00:01.000Z", "unilag-01", "/ingest", "roof", "unit_missing", "pm2_5 has no unit; its own is ug/m3", "{}"
@@ -96,7 +112,7 @@ def ingest(request: Request, caller: Asking, door: Door, body: Came) -> Response
 
 @router.post(
     "/push/airrohr/{key}", dependencies=[KEY], summary="An airrohr (sensor.community) posts here",
-    responses=DONE, openapi_extra=ANY,
+    responses=DONE, openapi_extra=AN_AIRROHR,
 )  # fmt: skip
 def push_airrohr(key: PathKey, request: Request, door: Door, body: Came) -> Response:
     return _pushed(AIRROHR, "/push/airrohr", key, request, door, body, request.headers)
@@ -104,20 +120,19 @@ def push_airrohr(key: PathKey, request: Request, door: Door, body: Came) -> Resp
 
 @router.post(
     "/push/airgradient/{key}", dependencies=[KEY], summary="An AirGradient posts here",
-    responses=DONE, openapi_extra=ANY,
+    responses=DONE, openapi_extra=AN_AIRGRADIENT,
 )  # fmt: skip
 def push_airgradient(key: PathKey, request: Request, door: Door, body: Came) -> Response:
-    return _pushed(AIRGRADIENT, "/push/airgradient", key, request, door, body, request.headers)
+    return _pushed(AIRGRADIENT, "/push/airgradient", key, request, door, body, {})
 
 
 @router.post(
     "/push/airgradient/{key}/sensors/{serial}/measures", dependencies=[KEY],
     summary="An AirGradient posts here by its own firmware, told to use another domain",
-    responses=DONE, openapi_extra=ANY,
+    responses=DONE, openapi_extra=AN_AIRGRADIENT,
 )  # fmt: skip
 def push_airgradient_stock(key: PathKey, serial: Serial, request: Request, door: Door, body: Came) -> Response:
-    told = {**request.headers, "serial": serial}
-    return _pushed(AIRGRADIENT, "/push/airgradient", key, request, door, body, told)
+    return _pushed(AIRGRADIENT, "/push/airgradient", key, request, door, body, {"serial": serial})
 
 
 @router.get(

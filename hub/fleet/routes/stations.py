@@ -51,7 +51,9 @@ def make_station(body: NewStation, request: Request, context: Opened, caller: As
     with unique("station"), context.database.write() as connection:
         owned(connection, caller, tables.network, body.network, least)
         made = add_station(connection, body.network, body.model_dump())
-        note(connection, "station.add", f"station:{made}", body.network, **body.model_dump(exclude_none=True))
+        note(
+            connection, "station.add", f"station:{made}", body.network, **body.model_dump(exclude_none=True, exclude={"network"})
+        )
     return Json(only(stations(context.database, caller, kept, only=made)), 201)
 
 
