@@ -78,7 +78,7 @@ class Gateway:
 def enrol(database: Database, *names: str) -> None:
     """Gateways that the hub knows."""
     with database.write() as connection:
-        network = connection.execute(select(tables.network.c.id)).scalar_one()
+        network = connection.execute(select(tables.network.c.id).where(tables.network.c.slug == "default")).scalar_one()
         for name in names:
             connection.execute(insert(tables.gateway).values(network=network, name=name, key_version=1, enrolled_ms=1))
 
