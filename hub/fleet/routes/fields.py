@@ -76,7 +76,7 @@ def _example(**values: Any) -> ConfigDict:
 class Nothing(BaseModel):
     """No field at all."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {}})
 
 
 class NewNetwork(BaseModel):
