@@ -4,6 +4,7 @@ import threading
 from contextlib import ExitStack
 from hashlib import sha1
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
@@ -77,7 +78,7 @@ ABOUT = ("ada.okafor@unilag.example", "Ada Okafor")
 @pytest.mark.parametrize(
     "weak",
     ["password", "12345678", "qwertyuiop", "aaaaaaaaaaaa", "P@ssw0rd!", "iloveyou2", "harmattan2026", "Harmattan", "adaokafor1",
-     "ada.okafor@unilag.example", "Ada Okafor", "football123"],
+     "ada.okafor@unilag.example", "Ada Okafor", "football123", "12345678901234567890", "qwertyuiop1234567890"],
 )  # fmt: skip
 def test_what_a_guesser_tries_first_is_refused(weak: str, tmp_path: Path) -> None:
     assert weakness(weak, about=ABOUT, data_dir=tmp_path)
@@ -95,6 +96,12 @@ def test_what_a_guesser_tries_first_is_refused(weak: str, tmp_path: Path) -> Non
 )
 def test_what_is_hard_to_guess_is_taken_whatever_its_characters(good: str, tmp_path: Path) -> None:
     assert weakness(good, about=ABOUT, data_dir=tmp_path) is None
+
+
+def test_no_password_keeps_the_hub_busy_for_long(tmp_path: Path) -> None:
+    begun = perf_counter()
+    assert weakness("@(192@{%31(%7[|)(94+\\956|6@)00844|$89|$\\", about=ABOUT, data_dir=tmp_path) is None
+    assert perf_counter() - begun < 2, "5 s when it is not cut to pieces"
 
 
 @pytest.fixture
