@@ -382,7 +382,7 @@ class Desk:
         page.get_by_label("E-mail address").fill(email)
         page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("link", name=email.partition("@")[0]).wait_for()
+        page.locator(".person", has_text=email.partition("@")[0]).wait_for()
 
 
 @pytest.fixture(scope="module")
