@@ -21,6 +21,9 @@ SENTINELS = frozenset(map(Decimal, (-9999, -999, -99999, 9999, 99999, 999999, 32
 """What loggers and registers say for "no value": all nines, a register's extremes. Refused where no such value can exist."""
 
 
+AS_IT_IS = Linear(Fraction(1))
+
+
 class Value(NamedTuple):
     """`scaled * 10**exponent`, with as few digits as the number has."""
 
@@ -52,7 +55,7 @@ def unit_of(parameter: Parameter, unit: str) -> tuple[str, Linear]:
     """(the unit that is stored, the way into it). Raises Refused."""
     try:
         stored = parameter.unit_from(unit)
-        return stored, linear(unit, stored)
+        return stored, AS_IT_IS if unit == stored else linear(unit, stored)
     except Drop as error:
         raise Refused("unit_unknown", f"{parameter.name}: {shown(unit)} does not lead to {parameter.unit or '1'}") from error
 
@@ -71,18 +74,22 @@ def value_of(name: str, said: Any) -> Decimal | None:
 
 
 def convert(name: str, said: Decimal, way: Linear) -> Value:
-    """The number in the canonical unit. Raises Refused for one that no table holds exactly."""
+    """The number in the canonical unit, by a way of `unit_of`. Raises Refused for one that no table holds exactly."""
     if said.adjusted() > 40:
         raise Refused("value_too_large", f"{name} is {said:.3e}")
     written = int(said.as_tuple().exponent)  # a finite number's exponent is an int
     if written < LONGEST:
         said, written = Decimal(f"{said:.{-LONGEST}f}"), LONGEST
-    exact = Fraction(said) * way.scale + way.offset
-    exponent = _exponent(exact, min(written, 0), way)
-    scaled = _rounded(exact * 10**-exponent)
+    exact: Fraction | Decimal
+    if way is AS_IT_IS and FINEST <= written <= 0:
+        exact, exponent, scaled = said, written, int(said.scaleb(-written))  # most values, in a third of the time
+    else:
+        exact = turned = Fraction(said) * way.scale + way.offset
+        exponent = _exponent(turned, min(written, 0), way)
+        scaled = _rounded(turned * 10**-exponent)
     while abs(scaled) > LARGEST_SCALED and exponent < 0:
         exponent += 1
-        scaled = _rounded(exact * 10**-exponent)
+        scaled = _rounded(Fraction(exact) * 10**-exponent)
     if abs(scaled) > LARGEST_SCALED:
         raise Refused("value_too_large", f"{name} is {float(exact):.3e}")
     while exponent < 0 and scaled % 10 == 0:

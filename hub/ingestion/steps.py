@@ -57,7 +57,9 @@ def posted(rows: Sequence[Checked], known: Mapping[Names, Schema]) -> list[Poste
     homes: list[_Growing] = []
     for row in rows:
         names = (row.gateway, row.sensor)
-        mine = growing.setdefault(names, [_Growing(known.get(names), row.sensor)])
+        if names not in growing:
+            growing[names] = [_Growing(known.get(names), row.sensor)]
+        mine = growing[names]
         home = next((one for one in reversed(mine) if one.takes(row.values)), None)
         if home is None:
             home = _Growing(None, row.sensor)

@@ -13,6 +13,7 @@ from hub.answers import rfc3339
 from hub.auth.tokens import NetworkRole, Role
 from hub.followers.runner import rebuild
 from hub.ingestion.refusals import CODES
+from tests.hub.analytics.test_live import listen
 from tests.hub.face import Face, now_ms, problem
 from tests.hub.field import content
 from tests.hub.ingestion.conftest import keyed, revoke, second_network
@@ -72,6 +73,18 @@ def test_what_was_posted_is_read_back_with_its_station_and_judged(face: Face) ->
     readings = face.get(f"/api/v1/sensors/{station['sensors'][0]['id']}/readings?from={rfc3339(NOW - 90_000_000)}").json()
     assert readings["units"] == ["", "ug/m3", "", "degC", ""]
     assert readings["rows"][0][1:] == [12.34, 1, 22.5, 1]
+
+
+def test_what_is_posted_is_heard_live_and_behind_what_the_dashboard_shows(face: Face) -> None:
+    key = keyed(face, "unilag-01")
+    post(face, key, [row(0), row(1)])
+    face.followers.catch_up()
+    shown = face.get("/api/v1/dashboard/realtime").json()["last_event_id"]
+    post(face, key, [row(2, 77)])
+    face.followers.catch_up()
+    with listen(face, last=shown) as stream:
+        kind, event_id, data = stream.next()
+    assert (kind, event_id, data["name"], data["values"]["pm2_5"]) == ("sample", "2.0", "unilag-01/roof", 77)
 
 
 def test_a_wiped_sample_table_is_made_again_alike(face: Face) -> None:
