@@ -98,11 +98,16 @@ def members(connection: Connection, number: int, *, after: int = 0, limit: int |
     return [Member(*row) for row in connection.execute(asked)]
 
 
-def join(connection: Connection, number: int, email: str, role: NetworkRole) -> Member:
-    """The person of this address becomes a member. Raises Problem for an address without an account, or one who is a member."""
+def join(connection: Connection, number: int, email: str, role: NetworkRole, *, proved: bool = False) -> Member:
+    """The person of this address becomes a member. Raises Problem for an address without an account, or one who is a member.
+
+    `proved`: only who has shown that the address is theirs, where the hub can ask for that: anybody can register any address.
+    """
     found = connection.execute(select(account).where(account.c.email == email, account.c.disabled_ms.is_(None))).one_or_none()
     if found is None:
         raise Problem(problems.NOT_FOUND, "nobody has an account with this address")
+    if proved and found.verified_ms is None:
+        raise Problem(problems.NOT_FOUND, "whoever has an account with this address has not shown yet that it is theirs")
     if _role(connection, number, found.id) is not None:
         raise Problem(problems.NAME_TAKEN, "they are a member already; change their role instead")
     connection.execute(insert(membership).values(account=found.id, network=number, role=role.value))

@@ -1,6 +1,7 @@
 """A hub as a process: what it needs, what it refuses, how it ends."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -92,6 +93,17 @@ def test_a_hub_without_a_broker_serves_and_says_in_ready_what_is_missing(tmp_pat
         assert "broker" in parts["bridge"]["why"]
         assert parts["database"]["ok"]
         assert httpx2.get(f"{hub.url}/ready").status_code == 503
+
+
+def test_a_hub_without_an_admin_prints_a_set_up_link_until_it_is_used(tmp_path: Path) -> None:
+    with running(tmp_path, "api") as hub:
+        said = re.search(r"/#/setup\?token=(\S+) \(the token is in (\S+) too\)", hub.log.read_text())
+        assert said is not None
+        assert (tmp_path / "setup-token").read_text() == said[1]
+        body = {"token": said[1], "email": "ada@example.org", "password": "dust over nine bridges", "name": "Ada"}
+        assert httpx2.post(f"{hub.url}/api/v1/auth/setup", json=body).status_code == 201
+    with running(tmp_path, "api") as hub:
+        assert "setup" not in hub.log.read_text()
 
 
 def test_metrics_are_on_their_own_address_only(tmp_path: Path) -> None:

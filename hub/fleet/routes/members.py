@@ -46,7 +46,7 @@ def add_member(network: Id, body: NewMember, request: Request, context: Opened, 
     note = Noting(request, caller)
     with unique("member"), context.database.write() as connection:
         owned(connection, caller, tables.network, known(network), NetworkRole.ADMIN)
-        made = join(connection, network, body.email, body.role)
+        made = join(connection, network, body.email, body.role, proved=bool(context.settings.smtp_url))
         note(connection, "member.add", f"account:{made.account}", network, role=made.role)
     request.app.state.callers.forget()
     return Json(made, 201)

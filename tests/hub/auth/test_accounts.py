@@ -178,6 +178,14 @@ def test_an_address_is_proved_by_the_letters_link(mailed: Face, office: PostOffi
     assert mailed.get(ME, token).json()["email_verified"] is True
 
 
+def test_who_has_not_shown_that_an_address_is_theirs_becomes_no_member_by_it(mailed: Face, office: PostOffice) -> None:
+    register(mailed)
+    members = ("/networks/1/members", mailed.token())
+    problem(post(mailed, *members, email=ADA, role="viewer"), 404, "not-found")
+    assert post(mailed, "/auth/email/verify", token=office.token(ADA, PROOF, "verify")).status_code == 204
+    assert post(mailed, *members, email=ADA, role="viewer").status_code == 201
+
+
 def test_whoever_has_an_account_hears_of_a_second_try_and_gets_no_flood_of_letters(mailed: Face, office: PostOffice) -> None:
     for _ in range(LETTERS[0] + 3):
         assert register(mailed).json()["verification"] == "sent"
