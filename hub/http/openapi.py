@@ -83,7 +83,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 def _complete(operation: dict[str, Any], path: str, policy: Policy, schemas: Mapping[str, Any]) -> None:
     operation[POLICY] = policy.value
-    if policy in SECURED:
+    if policy in SECURED and not (policy is Policy.GATEWAY_KEY and "{key}" in path):  # there the path itself is the key
         operation["security"] = SECURED[policy]
     for media in operation.get("requestBody", {}).get("content", {}).values():
         example = _example(media.get("schema", {}), schemas)
