@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import select
 
-from hub.auth.guard import member
+from hub.auth.rights import member
 from hub.auth.tokens import Caller
 from hub.database.engine import Database
 from hub.database.tables import deployment, gateway, network, sensor, station

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, Table, delete, exists, func, insert, or_
 from sqlalchemy.exc import IntegrityError
 
 from hub import problems
-from hub.auth.guard import Policy, everywhere, guard
+from hub.auth.guard import Policy, guard
+from hub.auth.rights import everywhere
 from hub.auth.tokens import RANKS, Caller, NetworkRole
 from hub.database.tables import account, gateway, membership, network, sensor, station
 from hub.fleet.visibility import insider, now, visible

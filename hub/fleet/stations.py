@@ -13,7 +13,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 
 from hub.answers import rfc3339
-from hub.auth.guard import member
+from hub.auth.rights import member
 from hub.auth.tokens import Caller
 from hub.database.engine import Database
 from hub.database.tables import channel, deployment, gateway, network, schema, sensor, station, swap

@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_, select, true
 from sqlalchemy.sql.selectable import FromClause
 
-from hub.auth.guard import member
+from hub.auth.rights import member
 from hub.auth.tokens import Caller
 from hub.database.engine import Database
 from hub.database.tables import audit, deployment, gateway, meta, network, sensor, station, swap

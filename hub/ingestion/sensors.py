@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from adapters.catalogue import Catalogue
 from adapters.profile import Field
-from hub.auth.guard import may
+from hub.auth.rights import may
 from hub.auth.tokens import Caller, NetworkRole
 from hub.database.tables import gateway, schema, sensor
 from hub.front.json_rows import STREAM

@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from hub.auth.guard import Policy, guard, member
+from hub.auth.guard import Policy, guard
+from hub.auth.rights import member
 from hub.auth.secrets import kept
 from hub.auth.tokens import (
     AUDIENCE,
