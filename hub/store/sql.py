@@ -7,10 +7,9 @@ stays in `sample_before`.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, tuple_
+from sqlalchemy import Connection
 
 from hub.database.engine import Database
-from hub.database.tables import sample
 
 Key = tuple[int, int, int]
 """(time_ms, stream_no, seq): the order of a sensor's samples."""
@@ -84,9 +83,10 @@ class SampleStore:
         return connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True)))).rowcount
 
     def _revise(self, connection: Connection, row: Stored, replaced_ms: int) -> None:
-        s = sample.c
-        here = tuple_(s.sensor, s.time_ms, s.stream_no, s.seq) == tuple_(*row[:4])
-        found = connection.execute(sample.select().where(here)).one()
+        columns = "sensor, time_ms, stream_no, seq, schema, body, flags, flags_edge"
+        here = "sensor = ? AND time_ms = ? AND stream_no = ? AND seq = ?"
+        ask = self._database.sql(f"SELECT {columns} FROM sample WHERE {here}")  # noqa: S608  # no input in it
+        found = connection.exec_driver_sql(ask, row[:4]).one()
         if (found.body, found.schema) == (row.body, row.schema) and found.flags == row.flags:
             return
         keep = (
@@ -94,5 +94,5 @@ class SampleStore:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         )
         connection.exec_driver_sql(self._database.sql(keep), (*found, replaced_ms))
-        change = {"schema": row.schema, "body": row.body, "flags": row.flags, "flags_edge": row.flags_edge}
-        connection.execute(sample.update().where(here).values(**change))
+        change = self._database.sql(f"UPDATE sample SET schema = ?, body = ?, flags = ?, flags_edge = ? WHERE {here}")  # noqa: S608
+        connection.exec_driver_sql(change, (*row[4:], *row[:4]))
