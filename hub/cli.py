@@ -16,13 +16,15 @@ from readings.errors import Stop, Trouble
 if TYPE_CHECKING:
     from hub.database.engine import Database
 
-LATER = {
-    "user": "people who may log in",
-}
-
 
 class Usage(Stop):
     """The command line cannot be used as it was written."""
+
+
+class Refused(Stop):
+    """The command was understood, and the answer is no."""
+
+    exit_code = 1
 
 
 def main() -> NoReturn:
@@ -160,13 +162,18 @@ def broker(folder: Path, port: int, tls: tuple[Path, Path] | None, tls_port: int
 @click.option("--name", default="shell", show_default=True, help="Who it is for.")
 def token(role: str, life: str, name: str) -> None:
     """Print a token for the API (Authorization: Bearer ...)."""
+    from hub.audit import record
     from hub.auth.tokens import Caller, Role, Tokens
 
     try:
         life_s = read_duration(life)
     except ValueError as error:
         raise Usage(str(error), what="--for") from error
-    click.echo(Tokens.open(load().data_dir).sign(Caller(name, Role(role)), life_s=life_s))
+    with _database() as (settings, database):
+        made = Tokens.open(settings.data_dir).sign(Caller(name, Role(role)), life_s=life_s)
+        with database.write() as connection:
+            record(connection, "shell", "token.add", f"token:{name}", role=role, life_s=life_s)
+    click.echo(made)
 
 
 @program.command("import")
@@ -195,10 +202,10 @@ def gateway() -> None:
 
 @gateway.command("enrol")
 @click.argument("name")
-@click.option("--visibility", default="public", show_default=True, help="Of its station: public, coarse or private.")
+@click.option("--visibility", help="Of its station: public, coarse or private; as is usual in its network unless told.")
 @click.option("--for", "life", default="24h", show_default=True, help="How long the token may be used: 30min, 24h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def gateway_enrol(name: str, visibility: str, life: str, as_json: bool) -> None:
+def gateway_enrol(name: str, visibility: str | None, life: str, as_json: bool) -> None:
     """Make a one-time token for the gateway NAME, and print the line to paste there."""
     from hub.fleet.enrolment import invite
 
@@ -249,15 +256,172 @@ def gateway_list(as_json: bool) -> None:
     return None
 
 
-def _later(name: str, what: str) -> None:
-    @program.command(name, help=f"Not in this version: {what}.", context_settings={"ignore_unknown_options": True})
-    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-    def refuse(words: tuple[str, ...]) -> None:
-        raise Usage("not in this version", what=name, hint="`harmattan-hub --help` lists what there is")
+@program.group()
+def user() -> None:
+    """The people who may sign in."""
 
 
-for _name, _what in LATER.items():
-    _later(_name, _what)
+@user.command("add")
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(["authenticated", "admin"]), help="What they may do in the whole hub.")
+@click.option("--email", help="Their address, with which they sign in; not needed where NAME is one.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line, instead of a link.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def user_add(name: str, role: str, email: str | None, password_stdin: bool, as_json: bool) -> None:
+    """Make an account for NAME, and print the link with which they choose a password, once, within 48 hours."""
+    from hub.auth.accounts import normalised
+
+    if email is None and "@" not in name:
+        raise Usage("it needs an address", what=name, hint=f"write: harmattan-hub user add {name} --email ADDRESS --role {role}")
+    called = name.partition("@")[0] if email is None else name
+    if not called.isprintable() or not 0 < len(called.strip()) <= 100:
+        raise Usage("is no name of 1 to 100 characters", what=repr(called), hint="give their address with --email")
+    try:
+        address = normalised(email or name)
+    except ValueError as error:
+        raise Usage(str(error), what=email or name) from error
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
+    with _database() as (settings, database):
+        made = _account(settings, database, address, called.strip(), role, password)
+    if as_json:
+        return _json(made)
+    click.echo(f"{address}: added as {role}" if password_stdin else made["link"])
+    return None
+
+
+def _account(
+    settings: Settings, database: "Database", address: str, name: str, role: str, password: str | None
+) -> dict[str, object]:
+    """Makes it, with an entry in the audit log; without a password the answer has a link."""
+    from sqlalchemy.exc import IntegrityError
+
+    from hub.answers import rfc3339
+    from hub.audit import record
+    from hub.auth import accounts, onetime
+    from hub.auth.tokens import Role
+
+    now_ms = int(time() * 1000)
+    hashed = None if password is None else _hashed(settings, password, address, name)
+    made: dict[str, object] = {"email": address, "name": name, "role": role}
+    try:
+        with database.write() as connection:
+            made["id"] = number = accounts.add(connection, address, name, Role(role), hashed, now_ms)
+            if password is None:
+                token = onetime.give(connection, onetime.Purpose.HANDED, number, address, now_ms)
+                expires = rfc3339(now_ms + onetime.LIVES_MS[onetime.Purpose.HANDED])
+                made |= {"link": f"{_url(settings)}/#/reset?token={token}", "expires": expires}
+            record(connection, "shell", "account.add", f"account:{number}", role=role)
+    except IntegrityError as error:
+        raise Refused("has an account already", what=address, hint="`harmattan-hub user list` shows all") from error
+    return made
+
+
+def _hashed(settings: Settings, password: str, *about: str) -> str:
+    """As a person's own choice is: a weak one is refused here too."""
+    from hub.auth.passwords import Hasher
+    from hub.auth.weakness import LONGEST, SHORTEST, weakness
+
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise Refused(f"it has {len(password)} characters", what="password", hint=f"use {SHORTEST} to {LONGEST}")
+    if why := weakness(password, about=about, data_dir=settings.data_dir):
+        raise Refused(why, what="password")
+    return Hasher().hash(password)
+
+
+@user.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def user_list(as_json: bool) -> None:
+    """Everybody with an account, and when they were last there."""
+    from hub.auth.accounts import users
+
+    with _database() as (_, database), database.read() as connection:
+        found, page = [], users(connection, limit=1000)
+        while page:
+            found += page
+            page = users(connection, after=page[-1].id, limit=1000)
+    if as_json:
+        return _json([msgspec.to_builtins(one) for one in found])
+    for one in found:
+        state = "disabled" if one.disabled else "totp" if one.totp else "password"
+        click.echo(f"{one.id:6}  {one.email:40}  {one.role:13}  {state:8}  last seen {one.seen or 'never'}")
+    return None
+
+
+@program.group("keys")
+def signing() -> None:
+    """The keys that sign tokens. The highest number signs; the others still verify what they signed."""
+
+
+@signing.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def keys_list(as_json: bool) -> None:
+    """All keys, the one that signs last."""
+    from hub.answers import rfc3339
+    from hub.auth.tokens import Tokens, keys_in
+
+    folder = load().data_dir
+    Tokens.open(folder)
+    found = keys_in(folder / "keys")
+    told = [
+        {"kid": key.kid, "file": f"token-{key.number}.pem", "made": rfc3339(key.made_ms), "signs": key is found[-1]}
+        for key in found
+    ]
+    if as_json:
+        return _json(told)
+    for one in told:
+        click.echo(f"{one['kid']}  {one['file']:14}  made {one['made']}  {'signs' if one['signs'] else 'verifies'}")
+    return None
+
+
+@signing.command("rotate")
+def keys_rotate() -> None:
+    """Add a key, which signs from now on. A running hub takes it up within seconds; nobody is signed out."""
+    from hub.audit import record
+    from hub.auth.tokens import rotate
+
+    with _database() as (settings, database):
+        made = rotate(settings.data_dir)
+        with database.write() as connection:
+            record(connection, "shell", "keys.rotate", f"signing:{made.kid}")
+    click.echo(f"{made.kid}: signs from now on; older keys verify until `harmattan-hub keys remove KID`")
+
+
+@signing.command("remove")
+@click.argument("kid")
+def keys_remove(kid: str) -> None:
+    """Take the key KID away: whatever it signed is refused from then on. A session's token lasts 15 min."""
+    from hub.audit import record
+    from hub.auth.tokens import remove
+
+    with _database() as (settings, database):
+        remove(settings.data_dir, kid)
+        with database.write() as connection:
+            record(connection, "shell", "keys.remove", f"signing:{kid}")
+    click.echo(f"{kid}: removed")
+
+
+@program.group("audit")
+def audit_log() -> None:
+    """Who did what: a chain of entries that shows whether it was touched."""
+
+
+@audit_log.command("verify")
+@click.option(
+    "--head", metavar="HEX", help="A head that the hub's log told (audit head id=.. hash=HEX): it must be in the chain."
+)
+def audit_verify(head: str | None) -> None:
+    """Go through the whole audit log. Exit code 1 when an entry was changed, removed or put in."""
+    from hub.audit import verify
+
+    wanted = None if head is None else head.strip().lower()
+    if wanted is not None and (len(wanted) != 64 or not set(wanted) <= set("0123456789abcdef")):
+        raise Usage("a head has 64 characters of 0-9 and a-f", what="--head")
+    with _database() as (_, database), database.read() as connection:
+        found = verify(connection, seen=wanted)
+    if found.broken_at is not None:
+        hint = f"{found.entries} entries before it are whole, up to {found.head}"
+        raise Refused(found.why, what="audit log", hint=hint)
+    click.echo(f"{found.entries} entries, whole; head {found.head}")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, insert, select, update
 
 from hub import problems
+from hub.audit import record
 from hub.auth.callers import key_hash
 from hub.database import tables
 from hub.database.engine import Database
@@ -62,7 +63,9 @@ def invite(
         gateway = _gateway_to_enrol(connection, name)
         if visibility is not None:
             note_visibility(connection, gateway, visibility)
-        return new_token(connection, gateway, life_ms, now_ms)
+        token = new_token(connection, gateway, life_ms, now_ms)
+        record(connection, "shell", "gateway.invite", f"gateway:{name}", network=_network(connection, gateway))
+    return token
 
 
 def named(name: str) -> str:
@@ -83,7 +86,14 @@ def new_token(connection: Connection, gateway: int, life_ms: int = TOKEN_LIFE_MS
 
 
 def redeem(
-    database: Database, token: str, *, secret: bytes, broker_dir: Path, ca: str | None = None, now_ms: int | None = None
+    database: Database,
+    token: str,
+    *,
+    secret: bytes,
+    broker_dir: Path,
+    ca: str | None = None,
+    address: str | None = None,
+    now_ms: int | None = None,
 ) -> Credential:
     """A token's credential, once. Writes the broker's account before it commits, so nothing is left half-done. Raises Problem."""
     now = _now_ms() if now_ms is None else now_ms
@@ -105,6 +115,8 @@ def redeem(
             broker.set_password(broker_dir, gateway.name, password)
         except Retry as error:
             raise Problem(problems.UNAVAILABLE, str(error), headers={"Retry-After": "30"}) from error
+        who = f"gateway:{gateway.name}"
+        record(connection, who, "gateway.enrol", who, network=gateway.network, address=address, version=version)
     return Credential(gateway.name, password, key, version, ca)
 
 
@@ -115,6 +127,7 @@ def revoke(database: Database, name: str, *, broker_dir: Path, now_ms: int | Non
         if gateway is None:
             raise NotEnrolled("there is no gateway of this name", what=name, hint="`harmattan-hub gateway list` shows all")
         withdraw(connection, gateway.id, now_ms)
+        record(connection, "shell", "gateway.revoke", f"gateway:{name}", network=_network(connection, gateway.id))
     broker.remove(broker_dir, name)
 
 
@@ -172,6 +185,10 @@ def _version(database: Database, gateway: str) -> int | None:
     with database.read() as connection:
         asked = select(row.key_version).where(row.name == gateway, row.enrolled_ms.is_not(None), row.revoked_ms.is_(None))
         return connection.execute(asked).scalar_one_or_none()
+
+
+def _network(connection: Connection, gateway: int) -> int:
+    return int(connection.execute(select(tables.gateway.c.network).where(tables.gateway.c.id == gateway)).scalar_one())
 
 
 def _gateway_to_enrol(connection: Connection, name: str) -> int:

@@ -4,14 +4,17 @@ import io
 import json
 import os
 import pty
+import re
+import sqlite3
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from hub import cli
+from hub.auth.passwords import Hasher
 from hub.auth.tokens import Caller, Role, Tokens
 from hub.fleet import broker
 
@@ -22,7 +25,7 @@ def surroundings(folder: Path, **settings: str) -> dict[str, str]:
     return kept | {"DATA_DIR": str(folder / "data")} | settings
 
 
-def hub(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def hub(folder: Path, *words: str, typed: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Runs the console script's function in this process: a new interpreter costs a second of imports each time."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -31,6 +34,7 @@ def hub(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProce
         for name, value in surroundings(folder, **settings).items():
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["harmattan-hub", *words])
+        patch.setattr(sys, "stdin", io.StringIO(typed))
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return subprocess.CompletedProcess(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
@@ -121,11 +125,103 @@ def test_the_broker_folder_is_written_twice_and_the_viewer_told_once(tmp_path: P
     )
 
 
-@pytest.mark.parametrize("words", [["user", "add", "ada"], ["user", "list"]])
-def test_a_command_of_a_later_version_says_so(tmp_path: Path, words: list[str]) -> None:
-    assert f"{words[0]}: not in this version" in said(hub(tmp_path, *words), 2)
-    shown = hub(tmp_path, words[0], "--help")
-    assert (shown.returncode, "Not in this version" in shown.stdout) == (0, True)
+def test_a_person_is_added_with_a_link_listed_and_not_added_twice(tmp_path: Path) -> None:
+    found = hub(tmp_path, "user", "add", "Ada@Example.org", "--role", "admin", PUBLIC_URL="https://hub.example.org")
+    assert re.fullmatch(r"https://hub\.example\.org/#/reset\?token=[A-Za-z0-9_-]{43}\n", found.stdout), found.stderr
+    told = json.loads(
+        hub(tmp_path, "user", "add", "Ben B.", "--email", "ben@example.org", "--role", "authenticated", "--json").stdout
+    )
+    assert (told["id"], told["email"], told["name"], told["role"]) == (2, "ben@example.org", "Ben B.", "authenticated")
+    assert told["link"].startswith("http://127.0.0.1:8000/#/reset?token=")
+    assert "ada@example.org: has an account already" in said(
+        hub(tmp_path, "user", "add", "ada@example.org", "--role", "admin"), 1
+    )
+    listed = json.loads(hub(tmp_path, "user", "list", "--json").stdout)
+    assert [(one["id"], one["name"], one["email"], one["role"]) for one in listed] == [
+        (1, "Ada", "ada@example.org", "admin"),
+        (2, "Ben B.", "ben@example.org", "authenticated"),
+    ]
+    table = hub(tmp_path, "user", "list").stdout
+    assert [line.split()[:3] for line in table.splitlines()] == [
+        ["1", "ada@example.org", "admin"],
+        ["2", "ben@example.org", "authenticated"],
+    ]
+    assert [entry[:2] for entry in entries(tmp_path)] == [("account.add", "account:1"), ("account.add", "account:2")]
+    assert told["link"].partition("=")[2] not in str(entries(tmp_path))
+
+
+def test_a_password_may_come_by_standard_input_and_has_to_be_a_good_one(tmp_path: Path) -> None:
+    words = ("user", "add", "ada@example.org", "--role", "admin", "--password-stdin")
+    assert "password: it has 5 characters" in said(hub(tmp_path, *words, typed="short\n"), 1)
+    assert "password: it is too easily guessed" in said(hub(tmp_path, *words, typed="password1234\n"), 1)
+    found = hub(tmp_path, *words, typed="dust over nine bridges\n")
+    assert (found.returncode, found.stdout) == (0, "ada@example.org: added as admin\n"), found.stderr
+    with closing(sqlite3.connect(tmp_path / "data" / "hub.db")) as connection:
+        (hashed,) = connection.execute("SELECT password FROM account").fetchone()
+    assert Hasher().verify(hashed, "dust over nine bridges")
+    assert "dust" not in str(entries(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["ada", "--role", "admin"], "ada: it needs an address"),
+        (["ada@", "--role", "admin"], "ada@: it is no e-mail address"),
+        (["ada", "--email", "x", "--role", "admin"], "x: it is no e-mail address"),
+        (["a\nb", "--email", "a@example.org", "--role", "admin"], "is no name"),
+    ],
+)
+def test_a_person_without_a_name_or_an_address_is_refused(tmp_path: Path, words: list[str], why: str) -> None:
+    assert why in said(hub(tmp_path, "user", "add", *words), 2)
+
+
+def test_signing_keys_are_added_listed_and_removed(tmp_path: Path) -> None:
+    (first,) = json.loads(hub(tmp_path, "keys", "list", "--json").stdout)
+    assert (first["file"], first["signs"]) == ("token-1.pem", True)
+    assert "it is the key that signs" in said(hub(tmp_path, "keys", "remove", first["kid"]), 2)
+    second = hub(tmp_path, "keys", "rotate").stdout.partition(":")[0]
+    lines = hub(tmp_path, "keys", "list").stdout.splitlines()
+    assert [(line.split()[0], line.split()[-1]) for line in lines] == [(first["kid"], "verifies"), (second, "signs")]
+    assert hub(tmp_path, "keys", "remove", first["kid"]).returncode == 0
+    assert [key["kid"] for key in json.loads(hub(tmp_path, "keys", "list", "--json").stdout)] == [second]
+    assert "no key of this id" in said(hub(tmp_path, "keys", "remove", first["kid"]), 2)
+    assert [entry[:2] for entry in entries(tmp_path)] == [
+        ("keys.rotate", f"signing:{second}"),
+        ("keys.remove", f"signing:{first['kid']}"),
+    ]
+
+
+def test_the_audit_log_is_verified_and_a_touched_one_is_found(tmp_path: Path) -> None:
+    assert hub(tmp_path, "audit", "verify").stdout == f"0 entries, whole; head {'0' * 64}\n"
+    for _ in range(3):
+        hub(tmp_path, "token", "--role", "admin")
+    whole = hub(tmp_path, "audit", "verify")
+    assert (whole.returncode, whole.stdout[:23]) == (0, "3 entries, whole; head ")
+    head = whole.stdout.split()[-1]
+    assert hub(tmp_path, "audit", "verify", "--head", head.upper()).returncode == 0
+    assert "is not in the chain" in said(hub(tmp_path, "audit", "verify", "--head", "f" * 64), 1)
+    assert "64 characters" in said(hub(tmp_path, "audit", "verify", "--head", "12"), 2)
+    with closing(sqlite3.connect(tmp_path / "data" / "hub.db")) as connection, connection:
+        connection.executescript("DROP TRIGGER audit_update; UPDATE audit SET actor = 'ada' WHERE id = 2")
+    assert "entry 2 was changed" in said(hub(tmp_path, "audit", "verify"), 1)
+
+
+def test_what_a_command_changes_is_in_the_audit_log(tmp_path: Path) -> None:
+    hub(tmp_path, "broker", str(tmp_path / "data" / "broker"))
+    token = hub(tmp_path, "gateway", "enrol", "unilag-01").stdout.split()[-1]
+    hub(tmp_path, "gateway", "revoke", "unilag-01")
+    bearer = hub(tmp_path, "token", "--role", "admin", "--name", "ada").stdout.strip()
+    assert entries(tmp_path) == [
+        ("gateway.invite", "gateway:unilag-01", "shell", 1, "{}"),
+        ("gateway.revoke", "gateway:unilag-01", "shell", 1, "{}"),
+        ("token.add", "token:ada", "shell", None, '{"role":"admin","life_s":900}'),
+    ]
+    assert not {token, bearer} & set(str(entries(tmp_path)).split("'"))
+
+
+def entries(folder: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(folder / "data" / "hub.db")) as connection:
+        return connection.execute("SELECT action, object, actor, network, detail FROM audit ORDER BY id").fetchall()
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
@@ -143,6 +239,8 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
         "restore",
         "import",
         "user",
+        "keys",
+        "audit",
     ):
         assert f"\n  {name} " in shown
     assert hub(tmp_path, "--version").stdout.startswith("harmattan-hub, version ")

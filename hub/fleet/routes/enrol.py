@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.answers import Json, described
@@ -33,8 +33,8 @@ class Token(BaseModel):
     "/enrol", dependencies=[Depends(Allow(Policy.ONE_TIME_TOKEN)), Depends(Limited("enrol", ENROLMENTS))],
     summary="A one-time token becomes this gateway's credential file", responses=described(Credential, example=CREDENTIAL),
 )  # fmt: skip
-def enrol(given: Token, context: Opened) -> Response:
+def enrol(given: Token, request: Request, context: Opened) -> Response:
     settings = context.settings
-    secret = hub_secret(settings.data_dir)
-    made = enrolment.redeem(context.database, given.token, secret=secret, broker_dir=settings.broker)
+    secret, address = hub_secret(settings.data_dir), request.client.host if request.client else None
+    made = enrolment.redeem(context.database, given.token, secret=secret, broker_dir=settings.broker, address=address)
     return Json(made, headers={"Cache-Control": "no-store"})
