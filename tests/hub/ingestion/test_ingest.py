@@ -13,6 +13,7 @@ from hub.answers import rfc3339
 from hub.auth.tokens import NetworkRole, Role
 from hub.followers.runner import rebuild
 from hub.ingestion.refusals import CODES
+from hub.ingestion.rejects import Turned, keep
 from tests.hub.analytics.test_live import listen
 from tests.hub.face import Face, now_ms, problem
 from tests.hub.field import content
@@ -252,3 +253,30 @@ def test_rejects_are_seen_by_the_networks_operators_only(face: Face) -> None:
     problem(face.get(path, face.person("o@x.org", networks={second: NetworkRole.OPERATOR})), 404, "not-found")
     problem(face.get("/api/v1/networks/999/rejects", face.token()), 404, "not-found")
     assert face.get(path, face.token()).json()["results"] == []
+
+
+def test_after_a_swap_a_time_decides_whose_row_it_is(face: Face) -> None:
+    key = keyed(face, "unilag-01")
+    post(face, key, [row(0), row(100)])
+    face.followers.catch_up()
+    swapped = {"from": rfc3339(NOW - 86_400_000 + 50 * 5_000), "serial": "new"}
+    answer = face.http.post("/api/v1/sensors/1/swap", json=swapped, headers={"Authorization": f"Bearer {face.token()}"})
+    assert answer.status_code in (200, 201), answer.text
+    post(face, key, [row(1), row(101), row(100), row(0)])
+    face.followers.catch_up()
+    before = content(face.database, "sample", "latest")
+    assert [(r[0], (r[1] - NOW + 86_400_000) // 5_000) for r in before["sample"]] == [(1, 0), (1, 1), (2, 100), (2, 101)]
+    for name in ("samples", "latest"):
+        rebuild(face.database, name)
+    assert content(face.database, "sample", "latest") == before
+
+
+def test_the_newest_rejects_of_each_network_are_kept(face: Face) -> None:
+    second = second_network(face)
+    with face.database.write() as connection:
+        for network, count in ((1, 7), (second, 2)):
+            refused = [Turned(network, None, "/ingest", None, "no_values", str(n), b"\0" + b"\xc3" * 5000) for n in range(count)]
+            keep(connection, refused, NOW, kept=3)
+    found = content(face.database, "reject")["reject"]
+    assert [(r[1], r[7]) for r in found] == [(1, "4"), (1, "5"), (1, "6"), (second, "0"), (second, "1")]
+    assert all(len(r[8].encode()) <= 4096 and "\0" not in r[8] for r in found)
