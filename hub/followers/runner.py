@@ -15,6 +15,7 @@ from hub.followers.samples import Samples
 from hub.followers.telemetry import Outlet, Telemetry
 from hub.front import cursor
 from hub.front.decoded import Decoded
+from hub.front.posts import reindex
 from hub.front.settle import Settle
 from hub.settings import Settings
 from readings.errors import Stop, Trouble
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 NAMES = ("samples", "latest", "telemetry")
 """What `rebuild` takes: every follower but settle, whose result is the log that the others read."""
+INDEX = "json_rows"
+"""No follower, and made anew like one: which rows of HTTP the log has."""
 LOOK_S = 1.0
 LONGEST_PAUSE_S = 5.0
 Progress = Callable[[int, int], None]
@@ -118,6 +121,8 @@ def rebuild(database: Database, name: str, progress: Progress | None = None, *, 
     `pickup_s`: how long to wait for a running hub to take it up; none does: the work is done here and now. Should both work, they
     take turns by the cursor. Raises Stop, DatabaseAway.
     """
+    if name == INDEX:
+        return reindex(database)
     mark(database, name)
     if name == Telemetry.name:
         return 0  # it has no result of its own: a hub publishes all sensors anew, now or when it starts

@@ -132,7 +132,10 @@ def chunks(rows: Iterable[Posted]) -> list[tuple[int, list[Posted]]]:
 
 
 def reindex(database: Database) -> int:
-    """Makes `json_row` anew from the log; returns how many rows that are. For a hub that stands still."""
+    """Makes `json_row` anew from the log; returns how many rows that are.
+
+    While it runs a post may be told `stored` of rows that the log has: they stand in it twice, and in `sample` once.
+    """
     with database.write_cursor() as cursor:
         cursor.execute("DELETE FROM json_row")
     at = rows = 0

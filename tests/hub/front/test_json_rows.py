@@ -14,7 +14,7 @@ from hub.followers.runner import Followers, rebuild
 from hub.front.decoded import Decoded
 from hub.front.json_rows import ENCODING_JSON, STREAM, Posted, Source, content_of, decode_blocks, encode
 from hub.front.log import Front, Incoming
-from hub.front.posts import Posts, Verdict, chunks, reindex
+from hub.front.posts import Posts, Verdict, chunks
 from hub.front.settle import Settle
 from hub.settings import Settings
 from readings.batch import Header, UndecodableBody, seal_header
@@ -115,7 +115,7 @@ def test_the_index_of_rows_is_made_anew_from_the_log(network: Database) -> None:
     before = content(network, "json_row")
     with network.write() as connection:
         connection.execute(tables.json_row.delete())
-    assert reindex(network) == 8
+    assert rebuild(network, "json_rows") == 8
     assert content(network, "json_row") == before
 
 
