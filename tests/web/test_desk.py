@@ -490,3 +490,14 @@ def test_the_audit_is_read_and_has_nothing_to_press(seat: Page, desk: Any) -> No
     expect(lines.first).to_contain_text("account.login")
     expect(seat.locator('[data-action]:not([data-action="account.login"])')).to_have_count(0)
     expect(lines.get_by_role("button")).to_have_count(0)
+
+
+def test_a_list_that_is_asked_for_again_keeps_the_focus(seat: Page, desk: Any) -> None:
+    desk.face.station("focus-01", samples=2)
+    desk.sign_in(seat, desk.person("patient", admin=True), "/gateways")
+    link = seat.locator('[data-gateway="focus-01"]').get_by_role("link")
+    link.focus()
+    with seat.expect_response(lambda answer: "/gateways?" in answer.url):
+        seat.evaluate("history.pushState(null, '', '/gateways?sort=pending'); dispatchEvent(new PopStateEvent('popstate'))")
+    expect(seat.get_by_role("columnheader", name="Waiting")).to_have_attribute("aria-sort", "ascending")
+    expect(link).to_be_focused()

@@ -50,5 +50,6 @@ export function auditView(desk: Desk, search: URLSearchParams): View {
 
 const said = (detail: Record<string, unknown>): string =>
   Object.entries(detail)
+    .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`)
     .join(", ");

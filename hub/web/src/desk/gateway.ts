@@ -98,7 +98,7 @@ function sensorsParts(desk: Desk, found: Sensor[]): Child[] {
       one.name.slice(one.name.indexOf("/") + 1),
       [one.maker, one.model].filter(Boolean).join(" ") || (one.profile ?? "–"),
       one.last_seen === null ? page.words.never : ageOf(one.last_seen, null, page.words),
-      one.station === null ? "–" : element("a", { href: `/stations/${one.station}` }, page.fleet.station(one.station)?.name ?? words.station),
+      one.station === null ? "–" : element("a", { href: `/stations/${one.station}` }, page.fleet.station(one.station)?.name ?? `${words.station} ${one.station}`),
     ],
     data: { sensor: one.name },
   }));

@@ -26,7 +26,7 @@ export const instant = (local: string | undefined): string | null => (local ? ne
 /** `scopes`: what a key may be made for; with one there is nothing to choose. */
 export function keysPart(desk: Desk, path: string, scopes: Scope[]): { element: HTMLElement; close: () => void } {
   const { words } = desk;
-  const fresh = element("div");
+  const fresh = element("div", { class: "part" });
   const revoke = async (key: Key) => {
     if (!(await sure(desk, words.revokeKey(key.name), words.revokeKeyText, words.revoke))) return;
     await request("DELETE", `${path}/${key.id}`);
@@ -58,7 +58,7 @@ export function keysPart(desk: Desk, path: string, scopes: Scope[]): { element: 
     },
   });
   const make = element("details", { class: "more" }, element("summary", {}, words.makeKey), form.element);
-  return { element: element("div", {}, fresh, part.element, make), close: () => part.close() };
+  return { element: element("div", { class: "part" }, fresh, part.element, make), close: () => part.close() };
 }
 
 function keysTable(desk: Desk, keys: Key[], revoke: (key: Key) => Promise<void>, scoped: boolean): HTMLElement {

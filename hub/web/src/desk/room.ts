@@ -41,7 +41,9 @@ export const section = (title: string, ...parts: Child[]): HTMLElement =>
 export function explain({ page, words }: Desk, error: Problem): { title: string; text: string } {
   const known = words.problems[kindOf(error)];
   const wait = error.status === 429 && waitOf(error) !== null ? words.waitSeconds(waitOf(error) ?? 0) : "";
-  if (known) return { title: known[0], text: [known[1], wait].filter(Boolean).join(" ") };
+  // What the hub says of a value that it cannot use is the only thing that helps where no field takes it.
+  const about = error.status === 422 || error.status === 409 ? error.detail : "";
+  if (known) return { title: known[0], text: [known[1], about, wait].filter(Boolean).join(" ") };
   const said = error.status > 0 ? [error.title, error.detail].filter(Boolean).join(": ") : "";
   return { title: page.words.problemTitle(error.status), text: said || wait || page.words.problemHint(error.status) };
 }
@@ -66,7 +68,9 @@ export class Part<T> {
   async again(): Promise<void> {
     try {
       const told = await this.ask(this.closing.signal);
+      const held = this.focused();
       this.element.replaceChildren(...this.show(told).filter((one): one is Node | string => Boolean(one)));
+      if (held !== null) this.refocus(held);
     } catch (error) {
       if (this.closing.signal.aborted) return;
       const said = asProblem(error);
@@ -80,12 +84,21 @@ export class Part<T> {
   close(): void {
     this.closing.abort();
   }
+
+  /** What has the focus in here, by its name: a list that is drawn anew must not throw a keyboard out. */
+  private focused(): string | null {
+    const held = document.activeElement;
+    return held !== null && this.element.contains(held) ? nameOf(held) : null;
+  }
+
+  private refocus(name: string): void {
+    const again = [...this.element.querySelectorAll<HTMLElement>("a, button, select, input, summary")];
+    again.find((one) => nameOf(one) === name)?.focus({ preventScroll: true });
+  }
 }
 
-/** One part shows the whole view. */
-export function loaded<T>(desk: Desk, ask: (signal: AbortSignal) => Promise<T>, show: (told: T) => Child[]): Part<T> {
-  return new Part(desk, ask, show);
-}
+const nameOf = (one: Element): string =>
+  [one.tagName, one.getAttribute("href"), one.getAttribute("aria-label") ?? one.textContent].join(" ");
 
 interface Listed<T> {
   results: T[];

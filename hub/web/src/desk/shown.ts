@@ -17,6 +17,8 @@ export function copyable(desk: Desk, label: string, text: string, name: string):
   const field = element("textarea", { id, readonly: true, rows, spellcheck: "false", "data-shown": name });
   field.value = text;
   field.addEventListener("focus", () => field.select());
+  // How many lines it takes depends on the screen: nothing of it may be out of sight.
+  requestAnimationFrame(() => (field.style.height = `${field.scrollHeight + 4}px`));
   const said = element("span", { role: "status" });
   const button = element("button", { type: "button", class: "quiet" }, words.copy);
   button.addEventListener("click", () => {
