@@ -129,7 +129,7 @@ deployment = Table(
     Column("told", _Id),
 )
 
-# A sensor that another one took over from: until then it was (gateway, local_id), whose rows of an earlier time are still its own.
+# A sensor that another one took over from: until then it was (gateway, local_id), and rows of an earlier time are still its own.
 swap = Table(
     "swap",
     metadata,
