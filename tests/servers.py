@@ -22,6 +22,7 @@ from typing import NoReturn
 import pytest
 
 START_S = 20.0
+ROOM_BYTES = 2 << 30
 SBIN = "/usr/sbin:/sbin"
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -176,6 +177,12 @@ class Postgres:
             connection.execute(f'DROP DATABASE IF EXISTS "{url.rsplit("/", 1)[1]}" WITH (FORCE)')
 
 
+def in_memory() -> str | None:
+    """A folder that is no disk, where there is room: a database's 300 files are copied there in a twentieth of the time."""
+    shared = Path("/dev/shm")  # noqa: S108  # the folder below it is made anew, for its owner alone
+    return str(shared) if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > ROOM_BYTES else None
+
+
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """Debian's PostgreSQL in a folder of its own, without fsync; as the user postgres when root runs the tests."""
@@ -185,7 +192,7 @@ def postgres_server() -> Iterator[Postgres]:
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     initdb, postgres = program("initdb", *versions), program("postgres", *versions)
     user = "postgres" if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="harmattan-pg-") as name:
+    with tempfile.TemporaryDirectory(prefix="harmattan-pg-", dir=in_memory()) as name:
         folder = Path(name)
         if user:
             shutil.chown(folder, user, user)
