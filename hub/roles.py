@@ -252,7 +252,8 @@ def listening(name: str, at: tuple[str, int]) -> Iterator[socket.socket]:
     """A socket that listens. Raises Taken naming the port and, where it can be seen, whose it is."""
     host, port = at
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as opened:
+    # The protocol is named, or asyncio leaves Nagle on and each answer waits 40 ms for the asker's ACK.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             opened.bind(at)
