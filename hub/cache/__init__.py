@@ -2,7 +2,7 @@
 
 Fixed windows: a key costs one number, its end is exact, and another process's count is one INCRBY away. A moving window needs the
 time of every hit, 600 of them for an address. Each key's windows begin at a moment of its own, so that those who were told to
-wait do not all come back in the same second. `limits`, the usual library, was measured and left: see docs/decisions.
+wait do not all come back in the same second. `limits`, the usual library, was measured and left: docs/decisions/008.
 """
 
 from typing import Protocol

@@ -15,6 +15,7 @@ from hub.http import refusals
 from hub.http.middleware import Frame, Rules, Traffic
 from readings.errors import Trouble
 
+VERSION = version("harmattan")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 router = APIRouter(tags=["operation"], dependencies=[Depends(Allow(Policy.PUBLIC))])
 numbers = APIRouter(tags=["operation"], dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
@@ -37,7 +38,7 @@ class Ready(Struct, frozen=True):
 
 @router.get("/health", summary="This process is alive", responses=described(Health))
 async def health(context: Opened) -> Response:
-    return Json(Health("ok", version("harmattan"), context.roles))
+    return Json(Health("ok", VERSION, context.roles))
 
 
 @router.get("/ready", summary="All that this process needs is there", responses=described(Ready))
