@@ -292,6 +292,13 @@ class Settling:
 
     def _posted(self, batch: Batch, blocks: Sequence[Block]) -> None:
         """Rows without numbers: their body tells all that they need, so they are ready at once."""
+        try:
+            for block in blocks:
+                if block.kind == "schema":
+                    _checked(sources(block).schema)
+        except BadRow as error:
+            self.wait(batch, Ranges(), f"{DEAD}{error.why}")
+            return
         for block in blocks:
             if block.kind == "schema":
                 self._store_source(batch, block.seqs[0], sources(block), block.wall_ms[0])
@@ -302,7 +309,7 @@ class Settling:
 
     def _store_source(self, batch: Batch, number: int, source: Source, time_ms: int) -> None:
         """`time_ms`: of the oldest row. Where the sensor stands already it stays: a person may have moved it."""
-        schema = _checked(source.schema)
+        schema = source.schema
         key = (batch.gateway, batch.stream, number)
         sensor = self._places.sensor(batch.gateway, schema.sensor, time_ms)
         if self._schema(*key) is None:

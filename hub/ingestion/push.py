@@ -50,7 +50,7 @@ def row_of(
         if result.code in SILENT:
             return None
         raise Refused("body_unreadable", result.code if not result.detail else f"{result.code}: {result.detail[:200]}")
-    if all(number is None for number in result.numbers):
+    if all(scaled is None for scaled in result.scaled):
         return None
     serial = serial_of(body, result, told)
     local_id = f"{kind.word}-{serial}"

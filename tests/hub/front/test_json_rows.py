@@ -219,6 +219,13 @@ def test_a_batch_that_cannot_be_read_is_a_dead_letter_and_blocks_nothing(network
     assert [r[1] for r in samples(network)] == [START_MS + 60_000]
 
 
+def test_a_body_whose_schema_no_table_can_hold_is_a_dead_letter(network: Database) -> None:
+    Posts(network).store([row(0, source=Source(Schema("pm", "", "", "", PM))), row(1)])
+    followed(network)
+    assert [w[5] for w in content(network, "waiting")["waiting"]] == ["dead: a schema with a text that cannot be shown"]
+    assert samples(network) == []
+
+
 def test_a_body_with_numbers_or_with_columns_of_unequal_length_is_refused() -> None:
     _, body = encode([row(0)])
     assert len(decode_blocks(Header(1, 2, STREAM, 0, 0, 0), body)) == 2
