@@ -66,7 +66,8 @@ class Store:
                 found = connection.execute(select(table).where(*mine)).one_or_none()
                 if found is not None and found.made_ms > now_ms - (KEPT_MS if found.status is not None else RUN_MS):
                     return _again(found, hashed)
-                connection.execute(delete(table).where(*mine))
+                if found is not None:  # that very row: another process may have put its own there since
+                    connection.execute(delete(table).where(*mine, table.c.made_ms == found.made_ms))
                 connection.execute(insert(table).values(owner=owner, key=key, made_ms=now_ms, request=hashed))
         except IntegrityError as error:
             raise _under_way() from error  # PostgreSQL: another process was that much faster
