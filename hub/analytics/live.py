@@ -24,6 +24,7 @@ from hub.fleet.visibility import END_MS, FIRST_MS, PRIVATE, changes
 from hub.followers.reader import Entry, Reader
 from hub.front import cursor
 from hub.front.decoded import Decoded
+from hub.problems import Problem
 from hub.store.values import values_of
 from readings.errors import Trouble
 
@@ -32,10 +33,13 @@ HEARTBEAT_S = 15.0
 OLDEST_MS = 24 * 3600 * 1000
 LOOK_S = 1.0
 PLACES_KEPT_S = 10.0
+RENEWED_S = 5.0
+"""So long a listener may be sent what is for members only after their session, key or membership has ended."""
 MOST_LISTENERS = 1000
 MOST_WAITING = 100
 """So many pieces may wait for a slow listener."""
 KEPT_ROWS = 10_000
+Renew = Callable[[], Caller | None]
 EVENT_ID = re.compile(r"(\d{1,18})\.(\d{1,9})")
 RESET, HEARTBEAT, BEGIN = b"event: reset\ndata: {}\n\n", b": still here\n\n", b"retry: 2000\n\n"
 
@@ -69,13 +73,31 @@ class Piece(Struct, frozen=True):
 
 
 class Listener:
-    """One who listens: to which stations (None: all), as whom; nothing up to and with the event `floor`."""
+    """One who listens: to which stations (None: all), as whom; nothing up to and with the event `floor`.
 
-    def __init__(self, caller: Caller | None, stations: frozenset[int] | None) -> None:
+    `renew` says who they are by now; it raises Problem when what they came with is over. Nobody stays nobody.
+    """
+
+    def __init__(self, caller: Caller | None, stations: frozenset[int] | None, renew: Renew | None, renewed_s: float) -> None:
         self._caller = caller
         self._stations = stations
+        self._renew, self._renewed_s = renew, renewed_s
+        self._asked = monotonic()
         self.floor = (0, 0)
         self.waiting: asyncio.Queue[Piece | None] = asyncio.Queue(MOST_WAITING)
+
+    async def over(self) -> bool:
+        """Whether their time is over; asks anew who they are, at most every few seconds."""
+        if self._renew is None or monotonic() - self._asked < self._renewed_s:
+            return False
+        try:
+            self._caller = await asyncio.to_thread(self._renew)
+        except Problem:
+            return True
+        except Trouble as error:
+            log.warning("live cannot ask who listens why=%r", error.why)  # nor is there anything to send
+        self._asked = monotonic()
+        return False
 
     def wants(self, event: Event) -> bool:
         place = event.place
@@ -121,10 +143,16 @@ class Live:
         return len(self._listeners) >= MOST_LISTENERS
 
     async def events(
-        self, caller: Caller | None, stations: frozenset[int] | None, last_id: str | None, heartbeat_s: float = HEARTBEAT_S
+        self,
+        caller: Caller | None,
+        stations: frozenset[int] | None,
+        last_id: str | None,
+        heartbeat_s: float = HEARTBEAT_S,
+        renew: Renew | None = None,
+        renewed_s: float = RENEWED_S,
     ) -> AsyncIterator[bytes]:
-        """What goes to one listener, until it goes away or the hub ends."""
-        listener = Listener(caller, stations)
+        """What goes to one listener, until it goes away, its caller's time is over or the hub ends."""
+        listener = Listener(caller, stations, renew, renewed_s)
         await self._begin()
         self._listeners.add(listener)
         try:
@@ -137,7 +165,7 @@ class Live:
                 else:
                     listener.floor, position = found, found[0] - 1
             piece: Piece | None = Piece(self._position, (), self._position)
-            while piece is not None and not self._stop.is_set():
+            while piece is not None and not self._stop.is_set() and not await listener.over():
                 while position < piece.before:
                     position, missed = await asyncio.to_thread(self._read, position, piece.before)
                     if text := listener.text(missed):

@@ -1,5 +1,6 @@
 """/sensors/{id}/readings, /live, /dashboard/realtime."""
 
+from functools import partial
 from time import time_ns
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from hub import problems
 from hub.analytics.live import Live
 from hub.analytics.readings import Asked, Readings, Span
 from hub.answers import Json, described, link, moment, place, rfc3339, tagged
-from hub.auth.guard import Allow, Asking, Policy
+from hub.auth.guard import Allow, Asking, Policy, again
 from hub.context import Opened
 from hub.database.engine import Database
 from hub.database.tables import batch, cursor, ready
@@ -129,7 +130,8 @@ async def live(
     tail: Live = request.app.state.live
     if tail.full:
         raise Problem(problems.UNAVAILABLE, "too many listen already", headers={"Retry-After": "30"})
-    events = tail.events(caller, _ids(stations), header if header is not None else last_event_id)
+    renew = None if caller is None else partial(again, request)
+    events = tail.events(caller, _ids(stations), header if header is not None else last_event_id, renew=renew)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 

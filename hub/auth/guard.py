@@ -90,6 +90,13 @@ async def _known(request: Request, given: Credential) -> Caller:
     return known.caller
 
 
+def again(request: Request) -> Caller | None:
+    """Who sent a request that is still being answered, as of now. Blocking. Raises Problem when what they brought is over."""
+    given = brought(request.headers)
+    callers: Callers = request.app.state.callers
+    return None if given is None else callers.of(given).caller
+
+
 def signed_in(caller: Caller | None) -> tuple[int, str]:
     """The account and the session of a person who signed in. Neither a key nor a token of the shell will do. Raises Problem."""
     guard(caller, Policy.AUTHENTICATED)

@@ -9,9 +9,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
 from hub.analytics.live import MOST_WAITING
-from hub.auth.tokens import Role
+from hub.auth.callers import Credential
+from hub.auth.tokens import Caller, NetworkRole, Role
+from hub.database.tables import session
 from hub.fleet.enrolment import invite
 from tests.hub.face import DAY_MS, Face, now_ms, problem
 from tests.hub.field import Gateway
@@ -174,6 +177,31 @@ def test_a_quiet_stream_still_gives_a_sign_of_life(face: Face) -> None:
     thread.start()
     thread.join(5)
     assert heard == [b"retry: 2000\n\n", b": still here\n\n", b": still here\n\n"]
+
+
+def test_a_stream_ends_with_the_session_it_was_opened_in(face: Face) -> None:
+    """The listener comes again with a new token and goes on behind the last event; one who may no more hears nothing."""
+    token = face.person("ada@unilag.example", networks={1: NetworkRole.VIEWER})
+    given, callers = Credential("token", token), face.app.state.callers
+    heard: list[bytes] = []
+
+    def renew() -> Caller:
+        found: Caller = callers.of(given).caller
+        return found
+
+    async def hear() -> None:
+        async for text in face.app.state.live.events(renew(), None, None, heartbeat_s=0.01, renew=renew, renewed_s=0):
+            heard.append(text)
+            if len(heard) == 3:
+                with face.database.write() as connection:
+                    connection.execute(update(session).values(ended_ms=now_ms()))
+                callers.forget()
+
+    thread = threading.Thread(target=lambda: asyncio.run(hear()))
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(heard) == 3
 
 
 def test_listeners_who_leave_are_forgotten(face: Face) -> None:
