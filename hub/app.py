@@ -11,6 +11,7 @@ import hub.auth.routes
 import hub.fleet.routes
 import hub.front.routes
 import hub.ingestion.routes
+from hub.analytics.dashboard import Dashboard
 from hub.analytics.live import Live
 from hub.analytics.readings import Readings
 from hub.auth import parts
@@ -69,6 +70,7 @@ def create_app(
     app.state.people = parts.opened(context, app.state.tokens, app.state.callers, app.state.limits, hasher)
     app.state.categories = Categories(store)
     app.state.completeness = Completeness(context.database)
+    app.state.dashboard = Dashboard(context.database, app.state.categories)
     app.state.readings = Readings(context.database, store)
     app.state.live = Live(context.database)
     app.state.intake = Intake(context.database)

@@ -78,7 +78,9 @@ class Listener:
     `renew` says who they are by now; it raises Problem when what they came with is over. Nobody stays nobody.
     """
 
-    def __init__(self, caller: Caller | None, stations: frozenset[int] | None, renew: Renew | None, renewed_s: float) -> None:
+    def __init__(
+        self, caller: Caller | None, stations: frozenset[int] | None, renew: Renew | None = None, renewed_s: float = RENEWED_S
+    ) -> None:
         self._caller = caller
         self._stations = stations
         self._renew, self._renewed_s = renew, renewed_s

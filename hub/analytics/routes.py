@@ -7,25 +7,20 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from msgspec import Struct
-from sqlalchemy import select
 
 from hub import problems
+from hub.analytics.dashboard import Dashboard, Realtime
 from hub.analytics.live import Live
 from hub.analytics.readings import Asked, Readings, Span
 from hub.answers import Json, described, link, moment, place, rfc3339, tagged
 from hub.auth.guard import Allow, Asking, Policy, again
 from hub.context import Opened
-from hub.database.engine import Database
-from hub.database.tables import batch, cursor, ready
-from hub.fleet.routes import STATION, Cursor, Kept, known
-from hub.fleet.stations import Station, stations
+from hub.fleet.routes import STATION, Cursor, known
 from hub.problems import Problem, invalid
-from readings.batch import MAX_ROWS
 
 router = APIRouter(dependencies=[Depends(Allow(Policy.PUBLIC))])
 DAY_MS = 86_400_000
 FLAGS = (1, 2, 3, 4, 9)
-STATIONS_AT_ONCE = 1000
 AN_EVENT = (
     'id: 12.0\nevent: sample\ndata: {"station":1,"sensor":3,"name":"unilag-01/pm","time":"2026-11-24T12:00:00.000Z",'
     '"values":{"pm2_5":12.3},"units":{"pm2_5":"ug/m3"},"flags":{"pm2_5":1}}\n\n'
@@ -56,14 +51,6 @@ class Page(Struct, frozen=True):
     units: list[str]
     rows: list[list[str | float | None]]
     meta: PageMeta
-
-
-class Realtime(Struct, frozen=True):
-    """What the page's first view needs. `last_event_id`: /live goes on from here, nothing between is lost."""
-
-    time: str
-    stations: list[Station]
-    last_event_id: str | None
 
 
 PAGE = Page(
@@ -110,10 +97,9 @@ def readings(
 
 @router.get("/dashboard/realtime", tags=["stations"], summary="All that a first view needs, in one call",
             responses=described(Realtime, example=Realtime("2026-11-24T12:00:01.000Z", [STATION], "12.3")))  # fmt: skip
-def realtime(context: Opened, caller: Asking, kept: Kept) -> Response:
-    last = last_event_id(context.database)
-    shown = stations(context.database, caller, kept, limit=STATIONS_AT_ONCE)
-    return Json(Realtime(rfc3339(time_ns() // 1_000_000), shown, last), headers={"Cache-Control": "no-store"})
+def realtime(request: Request, caller: Asking) -> Response:
+    found: Dashboard = request.app.state.dashboard
+    return Json(found.body(caller), headers={"Cache-Control": "no-store"})
 
 
 @router.get(
@@ -143,20 +129,6 @@ def span(from_: str | None, to: str | None) -> Span:
     if from_ms >= to_ms:
         raise invalid("from", f"{rfc3339(from_ms)} is not before to, {rfc3339(to_ms)}")
     return Span(from_ms, to_ms)
-
-
-def last_event_id(database: Database) -> str | None:
-    """Behind every event whose sample the newest values can already show: the last entry that `latest` has followed."""
-    asked = (
-        select(ready.c.id, batch.c.n)
-        .join(batch, batch.c.id == ready.c.batch)
-        .join(cursor, (cursor.c.follower == "latest") & (ready.c.id <= cursor.c.position))
-        .order_by(ready.c.id.desc())
-        .limit(1)
-    )
-    with database.read() as connection:
-        row = connection.execute(asked).first()
-    return None if row is None else f"{row.id}.{row.n or MAX_ROWS}"
 
 
 def _ids(text: str | None) -> frozenset[int] | None:

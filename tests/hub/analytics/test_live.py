@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
+from hub.analytics.dashboard import Dashboard
 from hub.analytics.live import MOST_WAITING
 from hub.auth.callers import Credential
 from hub.auth.tokens import Caller, NetworkRole, Role
@@ -94,6 +95,22 @@ def test_what_the_dashboard_shows_and_what_follows_it_leave_no_gap(face: Face) -
     more(face, gateway, 41, 42)
     with listen(face, last=first["last_event_id"]) as stream:
         assert stream.samples(2) == [("unilag-01/pm", 41), ("unilag-01/pm", 42)]
+
+
+def test_strangers_share_one_answer_until_something_is_new_in_it(face: Face) -> None:
+    gateway = face.station("unilag-01", samples=1)
+    dashboard = Dashboard(face.database, face.app.state.categories, clock=lambda: 0.0)
+    first = dashboard.body(None)
+    assert dashboard.body(None) is first
+    more(face, gateway, 99)
+    second = dashboard.body(None)
+    assert b'"pm2_5":99' in second
+    sites_hidden = {"visibility": "private"}
+    assert face.http.patch(
+        "/api/v1/stations/1", json=sites_hidden, headers={"Authorization": f"Bearer {face.token()}"}
+    ).is_success
+    assert json.loads(dashboard.body(None))["stations"] == []
+    assert json.loads(dashboard.body(Caller("test", Role.ADMIN)))["stations"] != []
 
 
 def test_an_empty_hub_has_no_event_to_go_on_from(face: Face) -> None:
