@@ -43,7 +43,8 @@ def add(face: Face, table: Table, **values: Any) -> Row[Any]:
     with face.database.write() as connection:
         made = connection.execute(insert(table).values(values)).inserted_primary_key
     assert made is not None
-    return made
+    key: Row[Any] = made
+    return key
 
 
 def settle_town(face: Face) -> Town:

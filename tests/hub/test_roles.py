@@ -111,7 +111,7 @@ def test_metrics_are_on_their_own_address_only(tmp_path: Path) -> None:
         httpx2.get(f"{hub.url}/api/v1/stations")
         text = httpx2.get(f"http://127.0.0.1:{hub.metrics}/metrics").text
         assert 'harmattan_part_ok{part="bridge"} 0' in text
-        assert 'harmattan_http_requests_total{method="GET",route="/stations",status="200"} 1' in text
+        assert 'harmattan_http_requests_total{method="GET",route="/api/v1/stations",status="200"} 1' in text
         assert "harmattan_part_ok" not in httpx2.get(f"{hub.url}/metrics").text
 
 
@@ -149,7 +149,7 @@ def test_a_second_bridge_follower_or_worker_on_one_file_is_refused_and_a_second_
             assert f"role {role}: process {first.process.pid} has this role" in why
         with running(tmp_path, "api") as second:
             assert httpx2.get(f"{second.url}/api/v1/stations").status_code == 200
-            assert set(second.ready()[1]) == {"database", "cache"}
+            assert set(second.ready()[1]) == {"cache", "database", "ingest"}
 
 
 @pytest.mark.parametrize("roles", [["bridge", "follower"], ["poller"], ["worker", "poller"]])
