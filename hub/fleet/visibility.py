@@ -6,6 +6,7 @@ belong to the station where it stood at their time: their visibility is that sta
 
 from collections.abc import Collection, Iterable, Sequence
 from time import time_ns
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_, select, true
@@ -54,14 +55,15 @@ def insider(caller: Caller | None, network_id: ColumnElement[int]) -> ColumnElem
     return network_id.in_(list(caller.networks))
 
 
-def access(database: Database, connection: Connection, sensor_id: int, caller: Caller | None, now_ms: int) -> Access | None:
-    """What a caller may read of one sensor; None when for them there is no such sensor."""
+def access(database: Database, cursor: Any, sensor_id: int, caller: Caller | None, now_ms: int) -> Access | None:
+    """What a caller may read of one sensor; None when for them there is no such sensor. `cursor`: the driver's own."""
     ask = (
         "SELECT g.name, s.local_id, s.network AS own, d.from_ms, d.to_ms, t.visibility, t.network, n.embargo_s, n.licence,"
         " n.attribution FROM sensor s LEFT JOIN gateway g ON g.id = s.gateway LEFT JOIN deployment d ON d.sensor = s.id"
         " LEFT JOIN station t ON t.id = d.station LEFT JOIN network n ON n.id = t.network WHERE s.id = ? ORDER BY d.from_ms"
     )
-    rows = connection.exec_driver_sql(database.sql(ask), (sensor_id,)).all()
+    cursor.execute(database.sql(ask), (sensor_id,))
+    rows = cursor.fetchall()
     if not rows:
         return None
     name = f"{rows[0][0]}/{rows[0][1]}" if rows[0][0] else str(rows[0][1])

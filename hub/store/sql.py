@@ -5,7 +5,7 @@ stays in `sample_before`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -50,6 +50,11 @@ class SampleStore:
 
         Raises DatabaseAway.
         """
+        with self._database.read_cursor() as driver:
+            return self.scan_with(driver, sensor, from_ms, to_ms, limit, after)
+
+    def scan_with(self, driver: Any, sensor: int, from_ms: int, to_ms: int, limit: int, after: Key | None = None) -> list[Stored]:
+        """`scan` in the caller's transaction, with the driver's own cursor: SQLAlchemy's rows cost as much again as the query."""
         columns = "sensor, time_ms, stream_no, seq, schema, body, flags, flags_edge"
         where = "sensor = ? AND time_ms >= ? AND time_ms < ?"
         values: tuple[int, ...] = (sensor, from_ms, to_ms)
@@ -57,10 +62,8 @@ class SampleStore:
             where += " AND (time_ms, stream_no, seq) > (?, ?, ?)"
             values = (sensor, max(from_ms, after[0]), to_ms, *after)
         ask = f"SELECT {columns} FROM sample WHERE {where} ORDER BY sensor, time_ms, stream_no, seq LIMIT ?"  # noqa: S608  # no input in it
-        with self._database.read() as connection:
-            found = connection.exec_driver_sql(self._database.sql(ask), (*values, limit))
-            # The driver's own tuples: SQLAlchemy's rows, made one by one, cost as much again as the query.
-            return list(map(Stored._make, found.cursor.fetchall()))
+        driver.execute(self._database.sql(ask), (*values, limit))
+        return list(map(Stored._make, driver.fetchall()))
 
     def delete(self, connection: Connection, limit: int) -> bool:
         """Deletes some of all samples, and of those replaced; whether any are left. For a rebuild, in short transactions."""
