@@ -27,7 +27,7 @@ def test_a_new_password_by_a_link_leaves_the_second_factor_on(face: Face) -> Non
     token = signed_in(face)["access_token"]
     verified(face)
     app = pyotp.TOTP(post(face, "/auth/totp", token).json()["secret"])
-    assert post(face, "/auth/totp/confirm", token, code=app.now()).status_code == 200
+    assert post(face, "/auth/totp/confirm", token, password=PHRASE, code=app.now()).status_code == 200
     ada = face.get("/api/v1/auth/me", token).json()["id"]
     link = post(face, f"/users/{ada}/reset", face.token()).json()["link"]
     assert post(face, "/auth/password/reset", token=link.partition("token=")[2], new=OTHER).status_code == 204
@@ -80,7 +80,9 @@ def test_seeds_and_recovery_codes_are_long_and_never_the_same(face: Face) -> Non
     for email in (ADA, "eve@example.org"):
         token = signed_in(face, email)["access_token"]
         seed = post(face, "/auth/totp", token).json()["secret"]
-        codes |= set(post(face, "/auth/totp/confirm", token, code=pyotp.TOTP(seed).now()).json()["recovery_codes"])
+        codes |= set(
+            post(face, "/auth/totp/confirm", token, password=PHRASE, code=pyotp.TOTP(seed).now()).json()["recovery_codes"]
+        )
         seeds.add(seed)
     assert (len(seeds), len(codes)) == (2, 20)
     assert all(len(b32decode(seed)) == 20 for seed in seeds)

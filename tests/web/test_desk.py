@@ -438,6 +438,7 @@ def test_a_second_factor_is_switched_on_asked_for_and_replaced_by_a_recovery_cod
     assert picture.evaluate("(one) => one.decode().then(() => one.naturalWidth > 50)")
     secret = seat.locator('[data-shown="totp-secret"]').input_value()
     seat.get_by_label("Code that the app shows now").fill(pyotp.TOTP(secret.replace(" ", "")).now())
+    seat.get_by_label("Password", exact=True).fill(PASSWORD)
     seat.get_by_role("button", name="Switch on").click()
     expect(seat.get_by_role("heading", name="Recovery codes")).to_be_focused()
     codes = seat.locator('[data-shown="recovery"]').input_value().splitlines()

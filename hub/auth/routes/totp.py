@@ -27,8 +27,11 @@ class Codes(Struct, frozen=True):
 
 
 class Confirmation(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"code": "492039"}})
+    """The password, so that who has but a session cannot shut its owner out; the app's first code."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"password": PHRASE, "code": "492039"}})
+
+    password: Given
     code: Annotated[Code, Field(min_length=1)]
 
 
@@ -59,12 +62,12 @@ def begin(request: Request, people: People, caller: Asking) -> Response:
 
 
 @router.post(
-    "/auth/totp/confirm", summary="Turn codes on with a first one; the recovery codes are told this once",
+    "/auth/totp/confirm", summary="Turn codes on with the password and a first one; the recovery codes are told this once",
     responses=described(Codes, example=Codes(["uapurj-cvrne5-oeur3x-2osi7j"])),
 )  # fmt: skip
 def confirm(given: Confirmation, request: Request, people: People, caller: Asking) -> Response:
     account, _ = signed_in(caller)
-    people.throttle.password(account)
+    _prove(people, account, given.password)
     with people.database.write() as connection:
         codes = totp.confirm(connection, account, given.code, now_ms(), secret=people.secret)
         if codes is None:
@@ -78,14 +81,19 @@ def confirm(given: Confirmation, request: Request, people: People, caller: Askin
 )  # fmt: skip
 def remove(given: Removal, request: Request, people: People, caller: Asking) -> Response:
     account, _ = signed_in(caller)
-    people.throttle.password(account)
-    with people.database.read() as connection:
-        row = accounts.by_id(connection, account)
-    if row is None or not people.hasher.verify(row.password, given.password):
-        raise Problem(problems.LOGIN_FAILED, "the password is another")
+    _prove(people, account, given.password)
     with people.database.write() as connection:
         if not totp.verify(connection, account, given.code, now_ms(), secret=people.secret):
             raise Problem(problems.CODE_REQUIRED, "the code is wrong, was used, or none is asked for")
         totp.remove(connection, account)
         record(connection, caller, "totp.remove", f"account:{account}", address=whence(request).address)
     return Response(status_code=204)
+
+
+def _prove(people: People, account: int, password: str) -> None:
+    """That it is the account's own person. Raises Problem."""
+    people.throttle.password(account)
+    with people.database.read() as connection:
+        row = accounts.by_id(connection, account)
+    if row is None or not people.hasher.verify(row.password, password):
+        raise Problem(problems.LOGIN_FAILED, "the password is another")

@@ -165,8 +165,10 @@ class Person:
 def test_a_person_sets_an_app_up_signs_in_with_it_and_removes_it(ada: Person) -> None:
     app = ada.begun()
     app = ada.begun()  # begun anew: the first secret is gone
-    problem(ada.post("totp/confirm", code="000000" if app.now() != "000000" else "000001"), 422, "invalid-request")
-    said = ada.post("totp/confirm", code=app.now())
+    wrong = "000000" if app.now() != "000000" else "000001"
+    problem(ada.post("totp/confirm", password=PASSWORD, code=wrong), 422, "invalid-request")
+    problem(ada.post("totp/confirm", password="another", code=app.now()), 401, "login-failed")
+    said = ada.post("totp/confirm", password=PASSWORD, code=app.now())
     codes = said.json()["recovery_codes"]
     assert (len(codes), said.headers["cache-control"]) == (10, "no-store")
     problem(ada.post("totp"), 409, "totp-on")
@@ -192,7 +194,7 @@ def test_a_person_sets_an_app_up_signs_in_with_it_and_removes_it(ada: Person) ->
 
 def test_a_guesser_who_is_signed_in_is_stopped(ada: Person) -> None:
     app = ada.begun()
-    assert ada.post("totp/confirm", code=app.now()).status_code == 200
+    assert ada.post("totp/confirm", password=PASSWORD, code=app.now()).status_code == 200
     answers = [ada.post("totp/remove", password="another", code="000000").status_code for _ in range(25)]
     assert answers[0] == 401
     assert answers[-1] == 429
@@ -200,7 +202,11 @@ def test_a_guesser_who_is_signed_in_is_stopped(ada: Person) -> None:
 
 def test_neither_a_key_nor_a_token_of_the_shell_sets_an_app_up(ada: Person) -> None:
     key = ada.post("keys", name="k", scopes=["write"]).json()["key"]
-    for path, body in (("totp", None), ("totp/confirm", {"code": "1"}), ("totp/remove", {"password": "x", "code": "1"})):
+    for path, body in (
+        ("totp", None),
+        ("totp/confirm", {"password": "x", "code": "1"}),
+        ("totp/remove", {"password": "x", "code": "1"}),
+    ):
         problem(ada.face.http.post(f"/api/v1/auth/{path}", json=body, headers={"X-API-Key": key}), 403, "forbidden")
         shell = {"Authorization": f"Bearer {ada.face.token()}"}
         problem(ada.face.http.post(f"/api/v1/auth/{path}", json=body, headers=shell), 403, "forbidden")

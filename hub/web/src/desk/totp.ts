@@ -1,4 +1,4 @@
-// An account -> its second factor: on with a picture to scan and a first code, off with the password and a code.
+// An account -> its second factor: on with a picture to scan, a first code and the password, off with the password and a code.
 import { request } from "./request.ts";
 import { element } from "../dom.ts";
 import type { Account } from "./session.ts";
@@ -53,11 +53,15 @@ function switchedOff(desk: Desk, stage: HTMLElement): Node[] {
 function confirm(desk: Desk, stage: HTMLElement): Form {
   const { words, session } = desk;
   return new Form(desk, {
-    fields: [{ name: "code", label: words.firstCode, autocomplete: "one-time-code", most: 10 }],
+    fields: [
+      { name: "code", label: words.firstCode, autocomplete: "one-time-code", most: 10 },
+      { name: "password", label: words.password, type: "password", autocomplete: "current-password" },
+    ],
     submit: words.switchOn,
+    username: session.account?.email ?? "",
     send: async (values) => {
       const code = (values.code ?? "").replace(/\s/g, "");
-      const { recovery_codes } = await request<{ recovery_codes: string[] }>("POST", "/auth/totp/confirm", { body: { code } });
+      const { recovery_codes } = await request<{ recovery_codes: string[] }>("POST", "/auth/totp/confirm", { body: { password: values.password, code } });
       if (session.account) session.became({ ...session.account, totp: true });
       stage.replaceChildren(
         element("p", { class: "done" }, words.secondFactorOn),
