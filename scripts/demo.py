@@ -207,9 +207,12 @@ def first_readings(demo: Demo, begun: float) -> list[list[str]]:
 
 
 def introduction(demo: Demo) -> str:
+    offered = demo.folder / "hub" / "setup-token"
+    sign_in = f"{demo.url}/#/setup?token={offered.read_text().strip()}" if offered.exists() else f"{demo.url}/signin"
     return f"""
 Harmattan: {len(demo.gateways)} stations of an invented network in Lagos, all on this machine.
   page    {demo.url}/
+  sign in {sign_in}
   API     {demo.url}/api-docs
   token   {demo.token}   (admin, 24 h)
   MQTT    {demo.mqtt_url}, user viewer, password {demo.viewer}, topics telemetry/#
