@@ -67,7 +67,9 @@ def test_unknown_address_wrong_password_and_disabled_account_answer_alike_and_co
 
 def test_the_database_and_the_audit_log_hold_no_token_and_no_password(face: Face) -> None:
     said = signed_in(face)
-    raw = (face.settings.data_dir / "hub.db").read_bytes() + (face.settings.data_dir / "hub.db-wal").read_bytes()
+    with face.database.read() as connection:
+        raw = b"".join(repr(connection.execute(select(table)).all()).encode() for table in tables.metadata.sorted_tables)
+    raw += b"".join(file.read_bytes() for file in face.settings.data_dir.glob("hub.db*"))
     assert ADA.encode() in raw
     assert not any(secret.encode() in raw for secret in (PHRASE, said["refresh_token"], said["access_token"]))
 

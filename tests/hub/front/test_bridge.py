@@ -20,6 +20,7 @@ from hub.settings import Settings, load
 from readings.messages import Ack, Answer, Down, down_topic, hello_topic, unseal, up_topic
 from tests.hub.field import Gateway, enrol
 from tests.servers import Mosquitto, free_port, mosquitto_at, open_mosquitto, wait_until
+from tests.shape import embedded_only
 
 pytestmark = pytest.mark.server
 
@@ -128,6 +129,7 @@ def test_a_hello_is_answered_and_a_message_acked_after_its_commit(
         assert rows(database) == 12
 
 
+@embedded_only("PostgreSQL's incarnation is the server's own, whichever bridge asks")
 def test_a_new_bridge_on_the_same_file_is_a_new_incarnation(
     one_database: Database, tmp_path: Path, broker: Mosquitto, gateway: Gateway
 ) -> None:
