@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware.gzip import GZipMiddleware
 
 import hub.analytics.routes
 import hub.auth.routes
@@ -77,7 +76,6 @@ def create_app(
     context.conditions["ingest"] = app.state.intake.condition
     app.state.site = site.read()
     app.state.documents = {}
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(Frame, rules=_rules(context, app.state.traffic, limits, body_s))
     return app
 

@@ -13,12 +13,12 @@ from hub.analytics.dashboard import Dashboard, Realtime
 from hub.analytics.live import Live
 from hub.analytics.readings import Asked, Readings, Span
 from hub.answers import Json, described, link, moment, place, rfc3339, tagged
-from hub.auth.guard import Allow, Asking, Policy, again
+from hub.auth.guard import Allow, Asking, Guarded, Policy, again
 from hub.context import Opened
 from hub.fleet.routes import STATION, Cursor, known
 from hub.problems import Problem, invalid
 
-router = APIRouter(dependencies=[Depends(Allow(Policy.PUBLIC))])
+router = APIRouter(route_class=Guarded, dependencies=[Depends(Allow(Policy.PUBLIC))])
 DAY_MS = 86_400_000
 FLAGS = (1, 2, 3, 4, 9)
 AN_EVENT = (

@@ -1,10 +1,12 @@
 """A caller, a policy and a network in; nothing or a problem out. Every route declares its policy with `Allow`."""
 
+from collections.abc import Callable, Coroutine, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute, RouteContext
 
 from hub import problems
@@ -18,7 +20,7 @@ _FOUND = "harmattan.caller"
 
 
 class Policy(StrEnum):
-    """Who may call a route. The last two prove themselves by something in the request that the route itself checks."""
+    """Who may call a route. The last two are shown by what the route itself reads: a key in the path, a token in the body."""
 
     PUBLIC = "public"
     AUTHENTICATED = "authenticated"
@@ -38,8 +40,7 @@ def guard(
     """
     if policy not in (Policy.AUTHENTICATED, Policy.ADMIN):
         return
-    if caller is None:
-        raise Problem(problems.NO_TOKEN, headers={"WWW-Authenticate": 'Bearer realm="harmattan"'})
+    caller = required(caller)
     if network is not None and not member(caller, network):
         raise Problem(problems.NOT_FOUND)
     if network is not None:
@@ -52,8 +53,15 @@ def guard(
         raise Problem(problems.FORBIDDEN)
 
 
+def required(caller: Caller | None) -> Caller:
+    """Whoever it is. Raises Problem: 401 for nobody."""
+    if caller is None:
+        raise Problem(problems.NO_TOKEN, headers={"WWW-Authenticate": 'Bearer realm="harmattan"'})
+    return caller
+
+
 class Allow:
-    """A route's policy, as its dependency: `@router.get(..., dependencies=[Depends(Allow(Policy.ADMIN))])`.
+    """A route's policy: `@router.get(..., dependencies=[Depends(Allow(Policy.ADMIN))])`, of a router of `Guarded` routes.
 
     `within`: an admin of one network may call it too; the route then guards the network that it is about.
     """
@@ -63,7 +71,35 @@ class Allow:
         self.within = within
 
     async def __call__(self, request: Request) -> None:
-        guard(await caller_of(request), self.policy, within=self.within)
+        caller = await caller_of(request)
+        if self.policy is Policy.GATEWAY_KEY and "key" not in request.path_params:
+            required(caller)
+        guard(caller, self.policy, within=self.within)
+
+
+class Guarded(APIRoute):
+    """A route that asks its policy first: of who may not call it no body is taken, and no parameter is told to be wrong.
+
+    A framework solves a dependency after it has read and parsed the body, so `Allow` is taken out of them.
+    """
+
+    def __init__(
+        self, path: str, endpoint: Callable[..., Any], *, dependencies: Sequence[Dependency] | None = None, **named: Any
+    ) -> None:
+        given = dependencies or ()
+        self.allows = tuple(one.dependency for one in given if isinstance(one.dependency, Allow))
+        others = [one for one in given if not isinstance(one.dependency, Allow)]
+        super().__init__(path, endpoint, dependencies=others, **named)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            for allow in self.allows:
+                await allow(request)
+            return await handle(request)
+
+        return guarded
 
 
 async def caller_of(request: Request) -> Caller | None:
@@ -114,6 +150,12 @@ def no_key(caller: Caller | None) -> None:
 Asking = Annotated[Caller | None, Depends(caller_of)]
 
 
+def allows(route: APIRoute | RouteContext) -> Sequence[Allow]:
+    """A route's own `Allow`s; none of a route that is not Guarded."""
+    own = route if isinstance(route, APIRoute) else route.original_route
+    return own.allows if isinstance(own, Guarded) else ()
+
+
 def policies(route: APIRoute | RouteContext) -> list[Policy]:
     """What a route declares: exactly one, or a test fails."""
-    return [used.call.policy for used in route.dependant.dependencies if isinstance(used.call, Allow)]
+    return [allow.policy for allow in allows(route)]

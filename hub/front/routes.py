@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
 from hub.answers import cursor, described, listing, place, tagged
-from hub.auth.guard import Asking
+from hub.auth.guard import Asking, Guarded
 from hub.auth.tokens import Caller, NetworkRole
 from hub.context import Context, Opened
 from hub.database import tables
@@ -19,7 +19,7 @@ from hub.fleet.routes.lists import KNOWN, WITHIN, Cursor, Limit, Meta, Name, Not
 from hub.fleet.sites import give
 from hub.front.counts import Counts, Ledger, StreamLedger, filled, ledger
 
-router = APIRouter(tags=["gateways"])
+router = APIRouter(route_class=Guarded, tags=["gateways"])
 ROWS = Counts(produced=812, stored=812)
 EXAMPLE = Ledger([StreamLedger("3f1c9a0b7d2e4856", "9b1d2c3e4f506172", None, [[1, 812]], [], ROWS)], [], ROWS)
 

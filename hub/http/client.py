@@ -15,6 +15,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 FORWARDED_FOR = re.compile(r'(?i)(?:^|;)\s*for\s*=\s*"?([^";]+)"?')
 FORWARDED_PROTO = re.compile(r'(?i)(?:^|;)\s*proto\s*=\s*"?(https?)\b')
 MOST_HOPS = 20
+FORWARDING = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"forwarded"})
+KEPT_BYTES = 256
+"""What proxies wrote at more length is read anew each time: it cannot fill the memory."""
 
 
 class Client(Struct, frozen=True):
@@ -31,6 +34,7 @@ class Proxies:
     def __init__(self, trusted: Sequence[str]) -> None:
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(one) for one in trusted]
         self._trusts = lru_cache(1024)(self._looked_up)
+        self._kept = lru_cache(4096)(self._behind)
 
     def trust(self, address: str) -> bool:
         return bool(self._networks) and self._trusts(address)
@@ -38,8 +42,13 @@ class Proxies:
     def client(self, peer: str, headers: Headers) -> Client:
         """Who is behind a connection from `peer`."""
         if not self.trust(peer):
-            return Client(peer, counted(peer))
-        hops, proto = _told(headers)
+            return _direct(peer)
+        told = tuple([field for field in headers if field[0] in FORWARDING])
+        read = self._kept if sum([len(value) for _, value in told]) <= KEPT_BYTES else self._behind
+        return read(peer, told)
+
+    def _behind(self, peer: str, told: Sequence[tuple[bytes, bytes]]) -> Client:
+        hops, proto = _told(told)
         address = peer
         for hop in reversed(hops[-MOST_HOPS:]):
             if (found := _address(hop)) is None:
@@ -69,6 +78,11 @@ def counted(address: str) -> str:
     if isinstance(found, IPv6Address):
         return str(found.ipv4_mapped) if found.ipv4_mapped else f"{IPv6Address(int(found) >> 64 << 64)}/64"
     return str(found)
+
+
+@lru_cache(4096)
+def _direct(peer: str) -> Client:
+    return Client(peer, counted(peer))
 
 
 def _told(headers: Headers) -> tuple[list[str], str | None]:

@@ -13,12 +13,12 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hub import problems
-from hub.auth.guard import Allow, Policy, policies
+from hub.auth.guard import Allow, Guarded, Policy, policies
 from hub.http.openapi import document
 from hub.problems import KINDS, Problem
 
 __all__ = ["declared", "document", "page", "router"]
-router = APIRouter(dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
+router = APIRouter(route_class=Guarded, dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
 pages = Environment(loader=PackageLoader("hub.http", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 STYLE = files("hub.http").joinpath("pages", "plain.css").read_bytes()
 VERBS = ("get", "put", "post", "delete", "patch")
@@ -63,7 +63,8 @@ def declared(router: APIRouter) -> APIRouter:
         if isinstance(route.original_route, APIRoute):
             found = policies(route)
             if len(found) != 1:
-                raise RuntimeError(f"{route.path} declares {len(found)} policies; give it one Depends(Allow(Policy...))")
+                told = "give it one Depends(Allow(Policy...)), in a router with route_class=Guarded"
+                raise RuntimeError(f"{route.path} declares {len(found)} policies; {told}")
     return router
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from msgspec import Struct, to_builtins
 
 from hub.answers import Json, described
-from hub.auth.guard import Allow, Policy
+from hub.auth.guard import Allow, Guarded, Policy
 from hub.context import Condition, Context, Opened
 from hub.front.counts import Counts, alarms, counts
 from hub.http import refusals
@@ -17,8 +17,10 @@ from readings.errors import Trouble
 
 VERSION = version("harmattan")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-router = APIRouter(tags=["operation"], dependencies=[Depends(Allow(Policy.PUBLIC))])
-numbers = APIRouter(tags=["operation"], dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
+router = APIRouter(route_class=Guarded, tags=["operation"], dependencies=[Depends(Allow(Policy.PUBLIC))])
+numbers = APIRouter(
+    route_class=Guarded, tags=["operation"], dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False
+)
 
 
 class Health(Struct, frozen=True):

@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,13 +32,17 @@ from hub.terms import terms_of
 
 log = logging.getLogger("hub.http")
 BODY_S = 30.0
+PACKED_BYTES = 1000
+"""A shorter answer is one packet either way."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 KEY = re.compile(rb'"?([\x21\x23-\x7e]{1,255})"?')
 """An Idempotency-Key; the draft writes it in quotes, most clients do not."""
 QUIET = frozenset({"/health", "/ready", "/metrics", "/{path:path}", "/plain.css"})
 API = "/api/"
 CREDENTIALS = (b"authorization", b"x-api-key")
-TOLD = frozenset({*CREDENTIALS, b"x-request-id", b"origin", b"idempotency-key", b"content-length", b"transfer-encoding"})
+TOLD = frozenset(
+    {*CREDENTIALS, b"x-request-id", b"origin", b"idempotency-key", b"content-length", b"transfer-encoding", b"accept-encoding"}
+)
 """The fields of a request's head that are looked at here."""
 CSP = "; ".join(
     (
@@ -66,7 +71,7 @@ HEADERS = {
 }
 STRICT = ("Strict-Transport-Security", "max-age=31536000")
 SECRET = (b"cache-control", b"no-store")
-VARIES = (b"vary", b"Authorization, X-API-Key")
+VARIES, VARIES_API = (b"vary", b"Accept-Encoding"), (b"vary", b"Accept-Encoding, Authorization, X-API-Key")
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -106,6 +111,7 @@ class Frame:
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self.app = app
+        self.packed = GZipMiddleware(app, minimum_size=PACKED_BYTES, compresslevel=5)
         self.rules = rules
         self.fields = rules.fields
 
@@ -116,7 +122,8 @@ class Frame:
         exchange = Exchange(scope, receive, send, self.rules, self.fields)
         try:
             if await exchange.admitted():
-                await self.app(exchange.scope, exchange.receive, exchange.send)
+                app = self.packed if exchange.packs else self.app
+                await app(exchange.scope, exchange.receive, exchange.send)
         except Problem as problem:
             await exchange.refuse(problem)
         except asyncio.CancelledError:
@@ -171,11 +178,17 @@ class Exchange:
         route: Any = self.scope.get("route")
         return str(getattr(route, "template", "unknown"))
 
+    @property
+    def packs(self) -> bool:
+        """Whether its answer may go out compressed. One that is kept for a key must be readable for everybody."""
+        return b"gzip" in self._told.get(b"accept-encoding", b"") and b"idempotency-key" not in self._told
+
     async def admitted(self) -> bool:
         """Whether it may go on; else it has been answered."""
         rules, path = self._rules, self._path
-        if path.startswith(API):
-            self._fields.append(VARIES)
+        api = path.startswith(API)
+        self._fields.append(VARIES_API if api else VARIES)
+        if api:
             origin = self._told.get(b"origin")
             if origin is not None and self._method == "OPTIONS" and rules.cors.any:
                 self._fields += rules.cors.preflight(path, origin)
@@ -244,8 +257,6 @@ class Exchange:
             self._instead = begun
             raise Problem(problems.KEY_RUNNING)  # ends the route; what goes out is the kept answer
         self._first = begun
-        # What is kept must be readable for everybody: not compressed for this one.
-        self.scope["headers"] = [(name, value) for name, value in self.scope["headers"] if name != b"accept-encoding"]
 
     async def _owner(self) -> str:
         caller = await caller_of(Request(self.scope))

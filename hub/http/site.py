@@ -15,7 +15,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Struct
 
-from hub.auth.guard import Allow, Asking, Policy
+from hub.auth.guard import Allow, Asking, Guarded, Policy
 from hub.context import Opened
 from hub.fleet.category import Categories
 from hub.fleet.stations import stations
@@ -26,7 +26,7 @@ DIST = Path(__file__).parent.parent / "web" / "dist"
 HASHED = re.compile(r"-[A-Za-z0-9_-]{8,}\.[a-z0-9]+$")
 FOR_EVER, ASK_FIRST = "public, max-age=31536000, immutable", "no-cache"
 NO_PAGE = ("api/", "problems/", "assets/")
-router = APIRouter(dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
+router = APIRouter(route_class=Guarded, dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
 
 
 class File(Struct, frozen=True):
@@ -60,7 +60,7 @@ def anything(path: str, request: Request, context: Opened, caller: Asking) -> Re
 
 
 def _answer(request: Request, file: File) -> Response:
-    headers = {"Cache-Control": file.keep, "ETag": file.tag, "Vary": "Accept-Encoding"}
+    headers = {"Cache-Control": file.keep, "ETag": file.tag}
     if file.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if file.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):

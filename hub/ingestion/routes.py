@@ -12,7 +12,7 @@ from sqlalchemy import exists, select
 from hub import problems
 from hub.answers import Json, cursor, described, listing, place
 from hub.auth.callers import Callers, Known, Scope
-from hub.auth.guard import Allow, Asking, Policy, guard
+from hub.auth.guard import Allow, Asking, Guarded, Policy, guard, required
 from hub.auth.tokens import Caller, NetworkRole
 from hub.cache import Limits
 from hub.context import Opened
@@ -25,7 +25,7 @@ from hub.ingestion.rejects import Reject, rejects
 from hub.problems import Problem
 from hub.terms import Body, too_many
 
-router = APIRouter(tags=["ingest"])
+router = APIRouter(route_class=Guarded, tags=["ingest"])
 KEY = Depends(Allow(Policy.GATEWAY_KEY))
 MEMBER = Depends(Allow(Policy.AUTHENTICATED))
 BODY_BYTES = 8 << 20
@@ -102,12 +102,10 @@ Door = Annotated[Intake, Depends(intake_of)]
     responses=DONE, openapi_extra=ROWS,
 )  # fmt: skip
 def ingest(request: Request, caller: Asking, door: Door, body: Came) -> Response:
-    if caller is None:
-        raise Problem(problems.NO_TOKEN, headers={"WWW-Authenticate": 'Bearer realm="harmattan"'})
     media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not media.endswith("+json"):
         raise Problem(problems.MEDIA)
-    return Json(door.take(caller, body))
+    return Json(door.take(required(caller), body))
 
 
 @router.post(

@@ -15,7 +15,7 @@ from fastapi.routing import iter_route_contexts
 from msgspec import Struct
 
 from hub.app import application, document
-from hub.auth.guard import Allow, Policy
+from hub.auth.guard import Policy, allows
 from tests.hub.face import Face, migrated, open_face
 from tests.hub.field import content
 from tests.hub.neighbours import PARAMETER, Town, again, settle_town
@@ -149,9 +149,8 @@ def table() -> dict[str, str]:
 
 def declared() -> Iterator[tuple[str, str]]:
     for route in iter_route_contexts(application().routes):
-        allows = [used.call for used in route.dependant.dependencies if isinstance(used.call, Allow)]
         for method in route.methods or ():
-            said = [("network admin" if allow.within else allow.policy.value) for allow in allows]
+            said = [("network admin" if allow.within else allow.policy.value) for allow in allows(route)]
             yield f"{method} {route.path}", ", ".join(said)
 
 
@@ -271,6 +270,16 @@ def verdict(who: str | None, one: Operation) -> tuple[int, ...]:
     if one.policy == Policy.GATEWAY_KEY:
         return (0, 403)
     return (0,) if (who, one.policy) == ("ann", "network admin") else (403,)
+
+
+@pytest.mark.parametrize("who", [None, "x.y.z"])
+def test_who_may_not_call_a_route_is_refused_before_the_body_is_looked_at(who: str | None, place: tuple[Face, Town]) -> None:
+    face, _ = place
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {who}"} if who else {})
+    closed = [one for one in operations() if one.schema is not None and 0 not in verdict(who, one)]
+    answers = {one.named: face.http.request(one.method, one.at(*one.unknown), content="{", headers=headers) for one in closed}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(answers, 401)
+    assert len(answers) > 20
 
 
 @pytest.mark.parametrize("who", ["ann", "vic", "key:ann", None])

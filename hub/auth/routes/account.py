@@ -12,7 +12,7 @@ from hub.answers import Json, described, tagged
 from hub.audit import record
 from hub.auth import accounts, letters, onetime, sessions, setup
 from hub.auth.accounts import Account
-from hub.auth.guard import Allow, Asking, Policy, signed_in
+from hub.auth.guard import Allow, Asking, Guarded, Policy, signed_in
 from hub.auth.onetime import Purpose
 from hub.auth.parts import Parts, People, now_ms, whence
 from hub.auth.routes.fields import ADA, Change, Forgot, Me, Register, Reset, Setup, Verify
@@ -22,7 +22,7 @@ from hub.database import tables
 from hub.mail import Letter
 from hub.problems import Problem
 
-router = APIRouter(tags=["account"])
+router = APIRouter(route_class=Guarded, tags=["account"])
 PUBLIC, KNOWN = Depends(Allow(Policy.PUBLIC)), Depends(Allow(Policy.AUTHENTICATED))
 ONCE = Depends(Allow(Policy.ONE_TIME_TOKEN))
 account = tables.account

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, select
 
 from hub import problems
 from hub.answers import cursor, described, listing, place, rfc3339
-from hub.auth.guard import Allow, Asking, Policy, guard
+from hub.auth.guard import Allow, Asking, Guarded, Policy, guard
 from hub.auth.parts import People
 from hub.auth.routes.users import HIGHEST_ID, Cursor, Limit, Meta
 from hub.database import tables
 from hub.problems import Problem, invalid
 
-router = APIRouter(tags=["audit"], dependencies=[Depends(Allow(Policy.ADMIN, within=True))])
+router = APIRouter(route_class=Guarded, tags=["audit"], dependencies=[Depends(Allow(Policy.ADMIN, within=True))])
 
 
 class Entry(Struct, frozen=True):

@@ -12,7 +12,7 @@ from hub.answers import EPOCH, MILLISECOND, Json, described, tagged
 from hub.audit import record
 from hub.auth import keys
 from hub.auth.callers import Scope
-from hub.auth.guard import Allow, Asking, Policy, signed_in
+from hub.auth.guard import Allow, Asking, Guarded, Policy, signed_in
 from hub.auth.keys import ApiKey, NewKey
 from hub.auth.parts import People, now_ms, whence
 from hub.auth.routes.fields import Name
@@ -20,7 +20,7 @@ from hub.auth.routes.session import NOON, UNSTORED
 from hub.auth.routes.users import Meta
 from hub.problems import Problem, invalid
 
-router = APIRouter(tags=["API keys"], dependencies=[Depends(Allow(Policy.AUTHENTICATED))])
+router = APIRouter(route_class=Guarded, tags=["API keys"], dependencies=[Depends(Allow(Policy.AUTHENTICATED))])
 HIGHEST_ID = (1 << 63) - 1
 
 

@@ -12,7 +12,7 @@ from hub.answers import Json, described, tagged
 from hub.audit import record
 from hub.auth import accounts, cookie, sessions, throttle, totp
 from hub.auth.accounts import Account
-from hub.auth.guard import Allow, Asking, Policy, signed_in
+from hub.auth.guard import Allow, Asking, Guarded, Policy, signed_in
 from hub.auth.parts import Parts, People, now_ms, whence
 from hub.auth.routes.fields import ADA, TOKEN, Login, Refresh
 from hub.auth.sessions import Granted, Reused, Whence
@@ -21,7 +21,7 @@ from hub.database import tables
 from hub.problems import Problem
 
 log = logging.getLogger("hub.auth")
-router = APIRouter(tags=["sign-in"])
+router = APIRouter(route_class=Guarded, tags=["sign-in"])
 PUBLIC, KNOWN = Depends(Allow(Policy.PUBLIC)), Depends(Allow(Policy.AUTHENTICATED))
 UNSTORED = {"Cache-Control": "no-store"}
 

@@ -10,14 +10,14 @@ from hub import problems
 from hub.answers import Json, described
 from hub.audit import record
 from hub.auth import accounts, totp
-from hub.auth.guard import Allow, Asking, Policy, signed_in
+from hub.auth.guard import Allow, Asking, Guarded, Policy, signed_in
 from hub.auth.parts import People, now_ms, whence
 from hub.auth.routes.fields import PHRASE, Code, Given
 from hub.auth.routes.session import UNSTORED
 from hub.auth.totp import Begun
 from hub.problems import Problem, invalid
 
-router = APIRouter(tags=["authenticator app"], dependencies=[Depends(Allow(Policy.AUTHENTICATED))])
+router = APIRouter(route_class=Guarded, tags=["authenticator app"], dependencies=[Depends(Allow(Policy.AUTHENTICATED))])
 
 
 class Codes(Struct, frozen=True):

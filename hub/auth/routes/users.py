@@ -12,7 +12,7 @@ from hub.answers import Json, cursor, described, listing, place, rfc3339, tagged
 from hub.audit import record
 from hub.auth import accounts, onetime, sessions
 from hub.auth.accounts import User
-from hub.auth.guard import Allow, Asking, Policy, no_key
+from hub.auth.guard import Allow, Asking, Guarded, Policy, no_key
 from hub.auth.onetime import Purpose
 from hub.auth.parts import Parts, People, now_ms, whence
 from hub.auth.routes.fields import NewUser, UserChange
@@ -21,7 +21,7 @@ from hub.auth.tokens import Caller, Role
 from hub.database import tables
 from hub.problems import Problem
 
-router = APIRouter(tags=["users"], dependencies=[Depends(Allow(Policy.ADMIN))])
+router = APIRouter(route_class=Guarded, tags=["users"], dependencies=[Depends(Allow(Policy.ADMIN))])
 HIGHEST_ID = (1 << 63) - 1
 account = tables.account
 Id = Annotated[int, Path(description="An account's id.")]

@@ -6,14 +6,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.answers import Json, described
-from hub.auth.guard import Allow, Policy
+from hub.auth.guard import Allow, Guarded, Policy
 from hub.auth.secrets import hub_secret
 from hub.context import Opened
 from hub.fleet import enrolment
 from hub.fleet.enrolment import Credential
 from hub.terms import Limited
 
-router = APIRouter(tags=["gateways"])
+router = APIRouter(route_class=Guarded, tags=["gateways"])
 ENROLMENTS = (300, 3600)
 """From one address in an hour: a van full of gateways comes in over one router; a token cannot be guessed anyway."""
 CREDENTIAL = Credential("unilag-01", "<64 hex digits>", "<64 hex digits>", 1)

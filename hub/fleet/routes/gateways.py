@@ -9,7 +9,7 @@ from hub import problems
 from hub.answers import Json, described, listing, rfc3339
 from hub.auth import keys
 from hub.auth.callers import Scope
-from hub.auth.guard import Asking
+from hub.auth.guard import Asking, Guarded
 from hub.auth.keys import ApiKey, NewKey
 from hub.auth.tokens import NetworkRole
 from hub.context import Context, Opened
@@ -23,7 +23,7 @@ from hub.fleet.routes.lists import NOON, WITHIN, Id, Meta, Name, Noting, known, 
 from hub.problems import Problem
 from readings.errors import Retry
 
-router = APIRouter(tags=["gateways"], dependencies=[WITHIN])
+router = APIRouter(route_class=Guarded, tags=["gateways"], dependencies=[WITHIN])
 GATEWAY = Gateway(1, "unilag-01", 1, "edge", "enrolled", 1, NOON, None, NOON, True, 2)
 TOKEN = "385c468e048b7a4c62342ee79d2991d0f6f1e40a673716d1"  # noqa: S105  # an example
 INVITED = Invited(

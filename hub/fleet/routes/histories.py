@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from hub.answers import Json, cursor, described, listing, place, rfc3339
-from hub.auth.guard import Asking
+from hub.auth.guard import Asking, Guarded
 from hub.auth.tokens import Caller, NetworkRole
 from hub.context import Context, Opened
 from hub.database import tables
@@ -18,7 +18,7 @@ from hub.fleet.stations import Sensor, sensors, stations
 from hub.fleet.swaps import Described, take_over
 from hub.terms import ONCE
 
-router = APIRouter()
+router = APIRouter(route_class=Guarded)
 DEPLOYMENT = Deployment(3, 1, NOON, None, 2.5, False)
 
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from hub.answers import Json, cursor, described, listing, place
-from hub.auth.guard import Asking, no_key
+from hub.auth.guard import Asking, Guarded, no_key
 from hub.auth.tokens import NetworkRole
 from hub.context import Opened
 from hub.database import tables
@@ -13,7 +13,7 @@ from hub.fleet.routes.fields import MemberChange, NewMember
 from hub.fleet.routes.lists import WITHIN, Cursor, Id, Limit, Meta, Noting, known
 from hub.terms import ONCE
 
-router = APIRouter(tags=["networks"], dependencies=[WITHIN])
+router = APIRouter(route_class=Guarded, tags=["networks"], dependencies=[WITHIN])
 MEMBER = Member(7, "ada@example.org", "Ada", "operator")
 
 

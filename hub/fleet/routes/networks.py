@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from hub.answers import Json, cursor, described, listing, place, tagged
-from hub.auth.guard import Asking
+from hub.auth.guard import Asking, Guarded
 from hub.auth.tokens import NetworkRole
 from hub.context import Opened
 from hub.database import tables
@@ -13,7 +13,7 @@ from hub.fleet.routes.fields import NetworkChange, NewNetwork, given
 from hub.fleet.routes.lists import HUB, PUBLIC, WITHIN, Cursor, Id, Limit, Meta, Noting, known, only
 from hub.terms import ONCE
 
-router = APIRouter(tags=["networks"])
+router = APIRouter(route_class=Guarded, tags=["networks"])
 NETWORK = Network(1, "unilag", "University of Lagos", "coarse", "CC-BY-4.0", "University of Lagos", 0, 12, None)
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
 from hub.answers import Json, cursor, described, listing, place
-from hub.auth.guard import Asking
+from hub.auth.guard import Asking, Guarded
 from hub.auth.tokens import NetworkRole
 from hub.context import Opened
 from hub.database import tables
@@ -19,7 +19,7 @@ from hub.fleet.stations import ChannelView, Sensor, sensors
 from hub.store.values import values_of
 from hub.terms import ONCE
 
-router = APIRouter(tags=["sensors"])
+router = APIRouter(route_class=Guarded, tags=["sensors"])
 SAMPLE = values_of(1_795_521_600_000, [("pm2_5", "ug/m3"), ("pm10", "ug/m3")], "[12.3,20.1]", None)
 CHANNELS = [ChannelView(name, "ug/m3", "ambient", 0, 1.0) for name in ("pm2_5", "pm10")]
 SENSOR = Sensor(

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from hub.answers import Json, cursor, described, listing, place
-from hub.auth.guard import Asking, Policy, guard
+from hub.auth.guard import Asking, Guarded, Policy, guard
 from hub.auth.tokens import NetworkRole
 from hub.context import Opened
 from hub.database import tables
@@ -17,7 +17,7 @@ from hub.fleet.sites import add_station, change_station, close_station
 from hub.fleet.stations import Station, stations
 from hub.terms import ONCE
 
-router = APIRouter(tags=["stations"])
+router = APIRouter(route_class=Guarded, tags=["stations"])
 INDEX = Index(28.4, 87, "moderate", None, 0.92, NOON)
 STATION = Station(
     1, "UNILAG gate", 6.5158, 3.3898, 12.0, "Africa/Lagos", "public", NOON, [SENSOR], INDEX, 1, "CC-BY-4.0", "UNILAG",

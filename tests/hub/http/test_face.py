@@ -20,6 +20,7 @@ from hub.http.documents import declared
 from hub.problems import KINDS
 from hub.terms import BODY_BYTES
 from tests.hub.face import Face, open_face, problem
+from tests.servers import wait_until
 from tests.shape import SERVERS, embedded_only
 
 
@@ -323,4 +324,5 @@ def test_a_foreign_page_may_read_only_where_the_settings_say_so(migrated: Path, 
 def test_requests_are_counted_by_route_and_not_by_address(face: Face) -> None:
     for number in (1, 2, 3):
         face.get(f"/api/v1/sensors/{number}")
-    assert face.traffic.requests["GET", "/api/v1/sensors/{sensor}", 404] == 3
+    # Counted when it is over, and that is a moment after its last byte.
+    wait_until(lambda: face.traffic.requests["GET", "/api/v1/sensors/{sensor}", 404] == 3, "three were counted")

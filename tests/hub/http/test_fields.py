@@ -44,7 +44,7 @@ def test_lists_for_everybody_may_be_kept_for_seconds_and_what_is_for_one_caller_
     ):
         assert answer.headers["cache-control"] == "no-store"
     for path in ("/api/v1/stations", "/api/v1/nothing"):
-        assert "Authorization, X-API-Key" in face.get(path).headers["vary"]
+        assert "Accept-Encoding, Authorization, X-API-Key" in face.get(path).headers["vary"]
 
 
 def test_an_answer_that_is_known_is_not_sent_again(face: Face) -> None:
