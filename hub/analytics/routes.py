@@ -14,7 +14,6 @@ from hub.analytics.live import Live
 from hub.analytics.readings import Asked, Readings, Span
 from hub.answers import Json, described, link, moment, place, rfc3339, tagged
 from hub.auth.guard import Allow, Asking, Guarded, Policy, again
-from hub.context import Opened
 from hub.fleet.routes import STATION, Cursor, known
 from hub.problems import Problem, invalid
 
@@ -67,7 +66,6 @@ PAGE = Page(
 def readings(
     sensor: Annotated[int, Path(description="A sensor's id.")],
     request: Request,
-    context: Opened,
     caller: Asking,
     from_: Annotated[
         str | None, Query(alias="from", max_length=40, description="First time, inclusive; default a day before to.")

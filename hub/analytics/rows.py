@@ -14,6 +14,9 @@ from readings.sample import Flag
 
 DAY_MS = 86_400_000
 _MINUTES = [f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440)]
+_SECONDS = [f"{second:02d}." for second in range(60)]
+_ENDS = [f'{ms:03d}Z",' for ms in range(1000)]
+"""The parts of a time of day, made once: to format them costs more than all else about a row."""
 _ABSENT = f"null,{int(Flag.MISSING)}"
 
 
@@ -55,39 +58,49 @@ def layout(channels: Iterable[tuple[int, str, str]]) -> Layout:
 
 def rows_text(rows: Sequence[Stored], layout: Layout, worst_flag: int | None = None) -> str:
     """`[["2026-11-24T22:00:00.000Z",12.3,1],...]`; a value whose flag is over `worst_flag` is null, its flag stays."""
-    shapes, texts, day, date = dict[tuple[int, str | None], Shape](), [], -1, ""
+    shapes, texts = dict[tuple[int, str | None], Cells](), []
+    midnight_ms, date = 0, ""
     for _, time_ms, _, _, schema, body, flags, _ in rows:
-        shape = shapes.get((schema, flags))
-        if shape is None:
-            shape = shapes[schema, flags] = _shape(layout, schema, flags, worst_flag)
-        template, pick = shape
-        if time_ms // DAY_MS != day:
-            day = time_ms // DAY_MS
-            date = rfc3339(day * DAY_MS)[:11]
-        second, ms = divmod(time_ms, 1000)
-        cells = template % pick(body[1:-1].split(",")) if pick else template
-        texts.append(f'["{date}{_MINUTES[second // 60 % 1440]}{second % 60:02d}.{ms:03d}Z",{cells}]')
+        cells = shapes.get((schema, flags))
+        if cells is None:
+            cells = shapes[schema, flags] = _cells(layout, schema, flags, worst_flag)
+        into_ms = time_ms - midnight_ms
+        if not date or not 0 <= into_ms < DAY_MS:
+            midnight_ms = time_ms // DAY_MS * DAY_MS
+            into_ms, date = time_ms - midnight_ms, f'["{rfc3339(midnight_ms)[:11]}'
+        second = into_ms // 1000
+        texts.append(f"{date}{_MINUTES[second // 60]}{_SECONDS[second % 60]}{_ENDS[into_ms % 1000]}{cells(body)}]")
     return f"[{','.join(texts)}]"
 
 
-Shape = tuple[str, Callable[[list[str]], str | tuple[str, ...]] | None]
-"""How rows of one schema and one set of flags are written: a template, and which values of a body go into it (None: none)."""
+Cells = Callable[[str], str]
+"""A row's body as the text of its cells. Flags repeat from row to row, so how that is done is found once for many."""
 
 
-def _shape(layout: Layout, schema: int, flags: str | None, worst_flag: int | None) -> Shape:
-    """Flags repeat from row to row, so the text around the values is made once for many."""
+def _cells(layout: Layout, schema: int, flags: str | None, worst_flag: int | None) -> Cells:
     marks = flags[1:-1].split(",") if flags else ["1"] * layout.widths.get(schema, 0)
-    cells: list[str] = []
+    texts: list[str] = []
     picked: list[int] = []
     for at in layout.places.get(schema) or [None] * len(layout.columns):
         if at is None:
-            cells.append(_ABSENT)
+            texts.append(_ABSENT)
         elif worst_flag is not None and int(marks[at]) > worst_flag:
-            cells.append(f"null,{marks[at]}")
+            texts.append(f"null,{marks[at]}")
         else:
-            cells.append(f"%s,{marks[at]}")
+            texts.append(f"%s,{marks[at]}")
             picked.append(at)
-    template = ",".join(cells)
-    if len(picked) > 1 and picked == list(range(layout.widths[schema])):
-        return template, tuple
-    return template, itemgetter(*picked) if picked else None
+    template = ",".join(texts)
+    if not picked:
+        return lambda body: template
+    if len(picked) == len(texts) and picked == list(range(layout.widths[schema])):
+        return _all_of(template, marks)
+    pick = itemgetter(*picked)
+    return lambda body: template % pick(body[1:-1].split(","))
+
+
+def _all_of(template: str, marks: Sequence[str]) -> Cells:
+    """Every value of a body, in its order; most rows have one flag for all."""
+    if len(set(marks)) > 1:
+        return lambda body: template % tuple(body[1:-1].split(","))
+    between, behind = f",{marks[0]},", f",{marks[0]}"
+    return lambda body: body[1:-1].replace(",", between) + behind
