@@ -27,7 +27,7 @@ from hub.http.cors import Cors
 from hub.http.documents import declared
 from hub.http.gate import Gate
 from hub.http.idempotency import Store
-from hub.http.middleware import BODY_S, Frame, Rules, Traffic, templates
+from hub.http.middleware import Deadlines, Frame, Rules, Traffic, templates
 from hub.ingestion.intake import Intake
 from hub.store.sql import SampleStore
 
@@ -55,9 +55,9 @@ def application() -> FastAPI:
 
 
 def create_app(
-    context: Context, traffic: Traffic | None = None, *, body_s: float = BODY_S, hasher: Hasher | None = None
+    context: Context, traffic: Traffic | None = None, *, deadlines: Deadlines | None = None, hasher: Hasher | None = None
 ) -> FastAPI:
-    """The application over opened parts. `body_s`: how long a request may take to arrive. Raises Stop on a key it cannot read."""
+    """The application over opened parts. Raises Stop on a key it cannot read."""
     app = application()
     store = SampleStore(context.database)
     app.state.context = context
@@ -76,7 +76,7 @@ def create_app(
     context.conditions["ingest"] = app.state.intake.condition
     app.state.site = site.read()
     app.state.documents = {}
-    app.add_middleware(Frame, rules=_rules(context, app.state.traffic, limits, body_s))
+    app.add_middleware(Frame, rules=_rules(context, app.state.traffic, limits, deadlines or Deadlines()))
     return app
 
 
@@ -93,11 +93,11 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     app.state.limits.close()
 
 
-def _rules(context: Context, traffic: Traffic, limits: Limits, body_s: float) -> Rules:
+def _rules(context: Context, traffic: Traffic, limits: Limits, deadlines: Deadlines) -> Rules:
     settings = context.settings
     return Rules(
         traffic,
-        body_s,
+        deadlines,
         Proxies(settings.trusted_proxies),
         Gate(limits, settings.rate_limit_address, settings.rate_limit_key),
         Cors(settings.cors_origins),

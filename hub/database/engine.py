@@ -28,10 +28,15 @@ _INCARNATION = (
     " substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), pg_postmaster_start_time(), 'held'::regclass::oid::bigint"
 )
 _CHANNEL = "harmattan_log"
+HINT = "the hub tries again by itself"
 BUSY_MS = 5000
 """How long a SQLite writer waits for another process."""
+WAIT_S = 20
+"""How long a writer waits for another one: for its turn in this process (SQLite), for any lock (PostgreSQL). Then it is away."""
 FROZEN_S = 10
 """So long PostgreSQL waits for a client that is silent in a transaction, before it rolls back and frees the locks."""
+GONE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+"""After 25 s without a sign of life from the server's machine a connection ends. Linux alone waits two hours."""
 
 
 class DatabaseAway(Retry):
@@ -70,7 +75,7 @@ class Database:
         self.dialect: Dialect = "sqlite" if engine.dialect.name == "sqlite" else "postgresql"
         self._writes = engine.execution_options(harmattan_write=True)
         # SQLite has one writer at a time. A queue at a lock of the process wakes at once; its own waiting sleeps and may starve.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        self._turn: AbstractContextManager[Any] = _Turn() if self.dialect == "sqlite" else nullcontext()
         self._away, self.lock_refused = _driver_errors(self.dialect)
         self._minted: str | None = None
         self._taken: tuple[int, int] | None = None
@@ -212,7 +217,7 @@ def make_engine(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
         return engine
     # An acked row must survive a crash of the server, whatever its defaults say. A client that freezes loses its locks: the first
     # timeout ends a session that waits for it (see _whole_statements), the second one that cannot send it the rest of an answer.
-    options = "-c synchronous_commit=on -c timezone=UTC"
+    options = f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout={WAIT_S}s"
     options += f" -c idle_in_transaction_session_timeout={FROZEN_S}s -c tcp_user_timeout={FROZEN_S}s"
     parsed = parsed.set(drivername="postgresql+psycopg")
     connect = {
@@ -220,8 +225,23 @@ def make_engine(url: str, *, busy_ms: int = BUSY_MS) -> Engine:
         "connect_timeout": 5,
         "application_name": "harmattan-hub",
         "cursor_factory": _whole_statements(),
+        **GONE,
     }
     return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=12, pool_timeout=10, connect_args=connect)
+
+
+class _Turn:
+    """A lock that is waited for WAIT_S; then DatabaseAway."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=WAIT_S):
+            raise DatabaseAway(f"another writer took longer than {WAIT_S} s", what="database", hint=HINT)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def _whole_statements() -> type[Any]:
@@ -287,12 +307,12 @@ def _named(away: tuple[type[Exception], ...]) -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, TimeoutError) as error:
-        raise DatabaseAway(_cause(error), what="database", hint="the hub tries again by itself") from error
+        raise DatabaseAway(_cause(error), what="database", hint=HINT) from error
     except away as error:
-        raise DatabaseAway(_cause(error), what="database", hint="the hub tries again by itself") from error
+        raise DatabaseAway(_cause(error), what="database", hint=HINT) from error
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise DatabaseAway(_cause(error), what="database", hint="the hub tries again by itself") from error
+            raise DatabaseAway(_cause(error), what="database", hint=HINT) from error
         raise
 
 

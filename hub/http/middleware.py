@@ -1,4 +1,4 @@
-"""A request in; the same with an id, its client, a deadline and a cap; its answer with security headers, counted and logged.
+"""A request in; the same with an id, its client, deadlines and a cap; its answer with security headers, counted and logged.
 
 The outermost layer: what nobody caught becomes a problem here, and its trace a line in the log.
 """
@@ -31,7 +31,6 @@ from hub.problems import MEDIA_TYPE, Problem, invalid
 from hub.terms import terms_of
 
 log = logging.getLogger("hub.http")
-BODY_S = 30.0
 PACKED_BYTES = 1000
 """A shorter answer is one packet either way."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -87,11 +86,21 @@ class Traffic:
         self.seconds[route] += seconds
 
 
+class Deadlines(Struct, frozen=True):
+    """Seconds from a request's head: until its body has arrived, and until its answer begins.
+
+    The second is shorter than what proxies wait (nginx: 60 s), so that what the client sees is ours.
+    """
+
+    body_s: float = 30.0
+    answer_s: float = 45.0
+
+
 class Rules(Struct, frozen=True):
     """What is the same for every request. `gate`: None lets all pass; `store`: None keeps no answers for Idempotency-Keys."""
 
     traffic: Traffic
-    body_s: float = BODY_S
+    deadlines: Deadlines = Deadlines()
     proxies: Proxies = Proxies(())
     gate: Gate | None = None
     cors: Cors = Cors(())
@@ -120,6 +129,7 @@ class Frame:
             await self.app(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self.rules, self.fields)
+        late = asyncio.get_running_loop().call_later(self.rules.deadlines.answer_s, exchange.late)
         try:
             if await exchange.admitted():
                 app = self.packed if exchange.packs else self.app
@@ -132,6 +142,7 @@ class Frame:
             log.exception("request failed id=%s route=%s", exchange.id, exchange.route)
             await exchange.refuse(Problem(problems.INTERNAL))
         finally:
+            late.cancel()
             await exchange.close()
 
 
@@ -161,6 +172,7 @@ class Exchange:
         self._first: Try | None = None
         self._start_held: Message | None = None
         self._streams = False
+        self._late: asyncio.Task[None] | None = None
         self.scope: Scope = {
             **scope,
             # uvicorn leaves out a HEAD's body by itself, so GET may answer it.
@@ -214,7 +226,7 @@ class Exchange:
         most = terms_of(self.scope.get("route")).body_bytes
         if _number(self._told.get(b"content-length")) > most:
             raise self._refusal(_too_large(most))
-        left = self._begun + self._rules.body_s - perf_counter()
+        left = self._begun + self._rules.deadlines.body_s - perf_counter()
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.0))
         except TimeoutError as error:
@@ -270,6 +282,17 @@ class Exchange:
         self._instead = problem
         return problem
 
+    def late(self) -> None:
+        """No answer has begun in time: the client is told so, and the connection ends.
+
+        What the route does it does to its end: a thread cannot be stopped. What that would have answered is kept for the key.
+        """
+        if not self.status:
+            said = f"no answer within {self._rules.deadlines.answer_s:g} s; what was asked for may still be done"
+            told = self._told_of(Problem(problems.UNAVAILABLE, said, headers={"Retry-After": "10", "Connection": "close"}))
+            self.status, self._went = told.status, len(told.body)
+            self._late = asyncio.ensure_future(self._tell(told))
+
     async def send(self, message: Message) -> None:
         if self._instead is not None:  # goes out in place of what the framework makes of a body that did not come
             if not self.status:
@@ -283,17 +306,24 @@ class Exchange:
         elif self._start_held is not None:
             await self._keep(message)
         else:
+            await self._body(message)
+
+    async def _start(self, message: Message) -> None:
+        if self._late is None:
+            self.status = message["status"]
+            await self._send(self._head(self.status, message["headers"]))
+
+    async def _body(self, message: Message) -> None:
+        if self._late is None:
             self._went += len(message.get("body", b""))
             await self._send(message)
 
-    async def _start(self, message: Message) -> None:
-        self.status = message["status"]
-        headers = message["headers"]
-        if self._path.startswith(API) and (self._named or self.status >= 400):
+    def _head(self, status: int, headers: Fields) -> Message:
+        if self._path.startswith(API) and (self._named or status >= 400):
             # What was meant for one caller stays with them; a refusal is about this moment.
             headers = [field for field in headers if field[0] != b"cache-control"]
             headers.append(SECRET)
-        await self._send({"type": "http.response.start", "status": self.status, "headers": [*headers, *self._fields]})
+        return {"type": "http.response.start", "status": status, "headers": [*headers, *self._fields]}
 
     async def _keep(self, message: Message) -> None:
         """Gathers the answer of a first try; when it is whole it is kept, then sent."""
@@ -311,8 +341,7 @@ class Exchange:
             except DatabaseAway as error:
                 log.warning("answer not kept id=%s why=%r", self.id, error.why)
         await self._start(start)
-        self._went += len(body)
-        await self._send({"type": "http.response.body", "body": body})
+        await self._body({"type": "http.response.body", "body": body})
 
     async def _replayed(self, kept: Answer) -> None:
         await self._answer(Answer(kept.status, [*kept.headers, ("idempotent-replayed", "true")], kept.body))
@@ -320,15 +349,22 @@ class Exchange:
     async def refuse(self, problem: Problem) -> None:
         """Answers with a problem, unless an answer has begun; then the connection just ends."""
         if not self.status:
-            headers = {"content-type": MEDIA_TYPE, **problem.headers}
-            await self._answer(Answer(problem.kind.status, list(headers.items()), problem.body(self.id)))
+            await self._answer(self._told_of(problem))
+
+    def _told_of(self, problem: Problem) -> Answer:
+        headers = {"content-type": MEDIA_TYPE, **problem.headers}
+        return Answer(problem.kind.status, list(headers.items()), problem.body(self.id))
 
     async def _answer(self, answer: Answer) -> None:
+        """Before any other; what the route sends after it goes nowhere."""
+        self.status, self._went = answer.status, len(answer.body)
+        await self._tell(answer)
+
+    async def _tell(self, answer: Answer) -> None:
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers]
         if answer.status != 204:
             raw.append((b"content-length", b"%d" % len(answer.body)))
-        self._went += len(answer.body)
-        await self._start({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await self._send(self._head(answer.status, raw))
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def close(self) -> None:

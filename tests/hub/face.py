@@ -23,7 +23,7 @@ from hub.fleet import broker
 from hub.followers.runner import Followers
 from hub.front.log import Front
 from hub.http.deadline import Deadline
-from hub.http.middleware import BODY_S, Traffic
+from hub.http.middleware import Deadlines, Traffic
 from hub.roles import Server, listening
 from hub.settings import Settings
 from tests import shape
@@ -41,12 +41,14 @@ def now_ms() -> int:
 class Face:
     """`get`, `post`: requests. `feed`: what a gateway sends, followed to its end."""
 
-    def __init__(self, settings: Settings, database: Database, port: int, body_s: float, hasher: Hasher | None = None) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, port: int, deadlines: Deadlines, hasher: Hasher | None = None
+    ) -> None:
         self.settings = settings
         self.database = database
         self.context = Context(settings, database, ("api",))
         self.traffic = Traffic()
-        self.app = create_app(self.context, self.traffic, body_s=body_s, hasher=hasher or Hasher(memory_kib=8, passes=1))
+        self.app = create_app(self.context, self.traffic, deadlines=deadlines, hasher=hasher or Hasher(memory_kib=8, passes=1))
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx2.Client(base_url=self.url, timeout=10)
         self.front = Front(database)
@@ -109,7 +111,7 @@ def open_face(
     folder: Path,
     *,
     protocol: type[Deadline] = Deadline,
-    body_s: float = BODY_S,
+    deadlines: Deadlines | None = None,
     hasher: Hasher | None = None,
     **settings: Any,
 ) -> Iterator[Face]:
@@ -127,7 +129,7 @@ def open_face(
     made = Settings(data_dir=folder, http_bind=("127.0.0.1", port), **settings)
     broker.write(made.broker, 1883)
     database = open_database(made.database, create=not own)
-    face = Face(made, database, port, body_s, hasher)
+    face = Face(made, database, port, deadlines or Deadlines(), hasher)
     with listening("HTTP_BIND", made.http_bind) as opened:
         server = Server(face.app, made, ending=face.app.state.live.close, protocol=protocol)
         thread = threading.Thread(target=server.run, args=([opened],), daemon=True)

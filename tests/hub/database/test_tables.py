@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text, update
 
 from hub.database import tables
-from hub.database.engine import Database, DatabaseAway, make_engine, open_database
+from hub.database.engine import WAIT_S, Database, DatabaseAway, make_engine, open_database
 from hub.database.migrate import MIGRATIONS, check, migrate, newest
 from readings.errors import Retry, Stop
 
@@ -134,6 +134,18 @@ def test_a_locked_sqlite_file_is_a_database_that_is_away(sqlite_database: Databa
     with other.write() as connection:
         connection.execute(update(tables.network).values(slug="free again"))
     other.close()
+
+
+@pytest.mark.server
+def test_a_locked_postgresql_table_is_a_database_that_is_away(postgres: str) -> None:
+    database = open_database(postgres, create=True)
+    with database.write() as holder:
+        holder.execute(text("LOCK TABLE network IN ACCESS EXCLUSIVE MODE"))
+        with database.read() as connection:
+            assert connection.execute(text("SHOW lock_timeout")).scalar() == f"{WAIT_S}s"
+        with pytest.raises(DatabaseAway, match="lock timeout"), database.write() as waiting:
+            waiting.execute(text("SET LOCAL lock_timeout = '50ms'; UPDATE network SET slug = 'never'"))
+    database.close()
 
 
 def test_the_incarnation_stays_until_a_bridge_takes_the_sqlite_file(sqlite_database: Database) -> None:

@@ -17,6 +17,7 @@ from hub.app import document
 from hub.http import site
 from hub.http.deadline import Deadline
 from hub.http.documents import declared
+from hub.http.middleware import Deadlines
 from hub.problems import KINDS
 from hub.terms import BODY_BYTES
 from tests.hub.face import Face, open_face, problem
@@ -143,10 +144,35 @@ def test_a_head_without_an_end_is_cut_off(face: Face) -> None:
 
 def test_a_body_that_comes_too_slowly_is_a_problem(migrated: Path, tmp_path: Path) -> None:
     head = b"POST /api/v1/enrol HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    with open_face(migrated, tmp_path, body_s=0.2) as face:
+    with open_face(migrated, tmp_path, deadlines=Deadlines(body_s=0.2)) as face:
         heard = until_closed(face, head)
     assert heard.startswith(b"HTTP/1.1 408 ")
     assert b"/problems/request-timeout" in heard
+
+
+def test_a_route_that_waits_for_the_database_is_answered_in_time(migrated: Path, tmp_path: Path) -> None:
+    with open_face(migrated, tmp_path, deadlines=Deadlines(answer_s=0.3)) as face:
+        with face.database.write() as connection:  # SQLite: the only writer
+            if face.database.dialect == "postgresql":
+                connection.execute(text("LOCK TABLE audit IN ACCESS EXCLUSIVE MODE"))
+            made, bearer = {"slug": "lagos", "name": "Lagos"}, {"Authorization": f"Bearer {face.token()}"}
+            answer = face.http.post("/api/v1/networks", json=made, headers=bearer)
+            said = problem(answer, 503, "unavailable")
+            assert said["detail"] == "no answer within 0.3 s; what was asked for may still be done"
+            assert (answer.headers["connection"], answer.headers["retry-after"]) == ("close", "10")
+            assert face.get("/api/v1/stations").status_code == 200
+        wait_until(lambda: "Lagos" in face.get("/api/v1/networks", token=face.token()).text, "what was asked for")
+        wait_until(lambda: face.traffic.requests["POST", "/api/v1/networks", 503] == 1, "the count")
+
+
+def test_a_stream_may_last_longer_than_an_answer_may_take_to_begin(migrated: Path, tmp_path: Path) -> None:
+    with (
+        open_face(migrated, tmp_path, deadlines=Deadlines(answer_s=0.2)) as face,
+        face.http.stream("GET", "/api/v1/live") as live,
+    ):
+        time.sleep(0.5)
+        face.station(samples=1)
+        assert "event: sample" in live.iter_lines()
 
 
 def test_what_is_no_http_is_a_problem(face: Face) -> None:

@@ -16,10 +16,11 @@ from hub.auth.guard import Allow, Guarded, Policy
 from hub.database.tables import idempotency as table
 from hub.http.documents import declared
 from hub.http.idempotency import KEPT_MS, RUN_MS, Store
-from hub.http.middleware import templates
+from hub.http.middleware import Deadlines, templates
 from hub.problems import INTERNAL, INVALID, Problem
 from hub.terms import Idempotent
 from tests.hub.face import Face, now_ms, open_face, problem
+from tests.servers import wait_until
 
 
 class Order(BaseModel):
@@ -50,6 +51,10 @@ class Kitchen:
 
 @pytest.fixture
 def kitchen(face: Face) -> Kitchen:
+    return kitchen_of(face)
+
+
+def kitchen_of(face: Face) -> Kitchen:
     made = Kitchen()
     face.app.include_router(declared(made.router), prefix="/api/v1")
     face.app.router.routes.insert(0, face.app.router.routes.pop())  # before the page, which takes every path
@@ -178,3 +183,15 @@ def test_a_route_that_does_not_declare_it_ignores_the_header(face: Face) -> None
     problem(answer, 404, "enrolment-token-unknown")
     with face.database.read() as connection:
         assert connection.execute(select(table.c.key)).first() is None
+
+
+def test_a_first_try_that_took_too_long_keeps_its_answer_for_who_asks_again(migrated: Path, tmp_path: Path) -> None:
+    with open_face(migrated, tmp_path, deadlines=Deadlines(answer_s=0.3)) as face:
+        kitchen = kitchen_of(face)
+        kitchen.go_on.clear()
+        problem(order(face, "tea"), 503, "unavailable")
+        problem(order(face, "tea"), 409, "idempotency-key-running")
+        kitchen.go_on.set()
+        wait_until(lambda: order(face, "tea").status_code == 201, "the kept answer")
+        again = order(face, "tea")
+    assert (again.json(), again.headers["idempotent-replayed"], kitchen.made) == ({"no": 1, "what": "tea"}, "true", ["tea"])
