@@ -24,10 +24,12 @@ from hub.fleet.completeness import Completeness
 from hub.http import documents, health, refusals, site
 from hub.http.client import Proxies
 from hub.http.cors import Cors
-from hub.http.documents import declared
+from hub.http.exchange import Deadlines, Rules
+from hub.http.frame import Frame
 from hub.http.gate import Gate
 from hub.http.idempotency import Store
-from hub.http.middleware import Deadlines, Frame, Rules, Traffic, templates
+from hub.http.routing import declared, templates
+from hub.http.traffic import Traffic
 from hub.ingestion.intake import Intake
 from hub.store.sql import SampleStore
 

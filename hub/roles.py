@@ -31,7 +31,7 @@ from hub.followers.runner import Followers
 from hub.front.bridge import Bridge
 from hub.http.deadline import Deadline
 from hub.http.health import operation_app
-from hub.http.middleware import Traffic
+from hub.http.traffic import Traffic
 from hub.settings import Settings
 from hub.worker import Worker
 from readings.errors import Retry, Stop, Trouble

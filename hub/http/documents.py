@@ -9,15 +9,14 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.routing import APIRoute, iter_route_contexts
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hub import problems
-from hub.auth.guard import Allow, Guarded, Policy, policies
+from hub.auth.guard import Allow, Guarded, Policy
 from hub.http.openapi import document
 from hub.problems import KINDS, Problem
 
-__all__ = ["declared", "document", "page", "router"]
+__all__ = ["document", "page", "router"]
 router = APIRouter(route_class=Guarded, dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
 pages = Environment(loader=PackageLoader("hub.http", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 STYLE = files("hub.http").joinpath("pages", "plain.css").read_bytes()
@@ -55,17 +54,6 @@ async def style() -> Response:
 def page(template: str, **told: Any) -> Response:
     """One of the plain pages, made here."""
     return Response(_told(template, **told), media_type=HTML)
-
-
-def declared(router: APIRouter) -> APIRouter:
-    """The router, when each of its routes declares one policy. Raises RuntimeError for one that does not."""
-    for route in iter_route_contexts(router.routes):
-        if isinstance(route.original_route, APIRoute):
-            found = policies(route)
-            if len(found) != 1:
-                told = "give it one Depends(Allow(Policy...)), in a router with route_class=Guarded"
-                raise RuntimeError(f"{route.path} declares {len(found)} policies; {told}")
-    return router
 
 
 def _told(template: str, **told: Any) -> bytes:

@@ -12,7 +12,9 @@ from hub.auth.guard import Allow, Guarded, Policy
 from hub.context import Condition, Context, Opened
 from hub.front.counts import Counts, alarms, counts
 from hub.http import refusals
-from hub.http.middleware import Frame, Rules, Traffic
+from hub.http.exchange import Rules
+from hub.http.frame import Frame
+from hub.http.traffic import Traffic
 from readings.errors import Trouble
 
 VERSION = version("harmattan")

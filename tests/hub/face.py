@@ -23,7 +23,8 @@ from hub.fleet import broker
 from hub.followers.runner import Followers
 from hub.front.log import Front
 from hub.http.deadline import Deadline
-from hub.http.middleware import Deadlines, Traffic
+from hub.http.exchange import Deadlines
+from hub.http.traffic import Traffic
 from hub.roles import Server, listening
 from hub.settings import Settings
 from tests import shape

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from hub.app import document
 from hub.http import site
 from hub.http.deadline import Deadline
-from hub.http.documents import declared
-from hub.http.middleware import Deadlines
+from hub.http.exchange import Deadlines
+from hub.http.routing import declared
 from hub.problems import KINDS
 from hub.terms import BODY_BYTES
 from tests.hub.face import Face, open_face, problem

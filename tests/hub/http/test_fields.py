@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.http.middleware import HEADERS
+from hub.http.headers import HEADERS
 from tests.hub.face import Face, open_face
 
 MAP = "https://map.example.org"

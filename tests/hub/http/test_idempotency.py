@@ -14,9 +14,9 @@ from sqlalchemy import insert, select, update
 from hub.answers import Json
 from hub.auth.guard import Allow, Guarded, Policy
 from hub.database.tables import idempotency as table
-from hub.http.documents import declared
+from hub.http.exchange import Deadlines
 from hub.http.idempotency import KEPT_MS, RUN_MS, Store
-from hub.http.middleware import Deadlines, templates
+from hub.http.routing import declared, templates
 from hub.problems import INTERNAL, INVALID, Problem
 from hub.terms import Idempotent
 from tests.hub.face import Face, now_ms, open_face, problem

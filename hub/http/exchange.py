@@ -1,23 +1,17 @@
-"""A request in; the same with an id, its client, deadlines and a cap; its answer with security headers, counted and logged.
-
-The outermost layer: what nobody caught becomes a problem here, and its trace a line in the log.
-"""
+"""A request in; the same with an id, its client, deadlines and a cap; its answer with security headers, counted and logged."""
 
 import asyncio
 import logging
 import re
 import secrets
-from collections import Counter, defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from msgspec import Struct
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from hub import problems
 from hub.auth.guard import caller_of
@@ -26,13 +20,13 @@ from hub.http.client import Client, Proxies
 from hub.http.cors import Cors
 from hub.http.depth import DEEPEST, too_deep
 from hub.http.gate import STREAM, Gate
+from hub.http.headers import Fields
 from hub.http.idempotency import DROPPED, MOST_BYTES, Answer, Store, Try
+from hub.http.traffic import Traffic
 from hub.problems import MEDIA_TYPE, Problem, invalid
 from hub.terms import terms_of
 
 log = logging.getLogger("hub.http")
-PACKED_BYTES = 1000
-"""A shorter answer is one packet either way."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 KEY = re.compile(rb'"?([\x21\x23-\x7e]{1,255})"?')
 """An Idempotency-Key; the draft writes it in quotes, most clients do not."""
@@ -43,47 +37,8 @@ TOLD = frozenset(
     {*CREDENTIALS, b"x-request-id", b"origin", b"idempotency-key", b"content-length", b"transfer-encoding", b"accept-encoding"}
 )
 """The fields of a request's head that are looked at here."""
-CSP = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-DENIED = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), microphone=(), payment=(), usb=()"
-HEADERS = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "X-Permitted-Cross-Domain-Policies": "none",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": DENIED,
-}
-STRICT = ("Strict-Transport-Security", "max-age=31536000")
 SECRET = (b"cache-control", b"no-store")
 VARIES, VARIES_API = (b"vary", b"Accept-Encoding"), (b"vary", b"Accept-Encoding, Authorization, X-API-Key")
-Fields = list[tuple[bytes, bytes]]
-
-
-class Traffic:
-    """Requests answered, by method, route and status; seconds spent, by route. For /metrics."""
-
-    def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str, int]] = Counter()
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-
-    def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        self.requests[method, route, status] += 1
-        self.seconds[route] += seconds
 
 
 class Deadlines(Struct, frozen=True):
@@ -107,43 +62,6 @@ class Rules(Struct, frozen=True):
     store: Store | None = None
     secure: bool = False
     access_log: bool = True
-
-    @property
-    def fields(self) -> Fields:
-        """The security headers as they go out."""
-        named = [*HEADERS.items(), *([STRICT] if self.secure else [])]
-        return [(name.lower().encode(), value.encode()) for name, value in named]
-
-
-class Frame:
-    """The outermost ASGI layer."""
-
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        self.app = app
-        self.packed = GZipMiddleware(app, minimum_size=PACKED_BYTES, compresslevel=5)
-        self.rules = rules
-        self.fields = rules.fields
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        exchange = Exchange(scope, receive, send, self.rules, self.fields)
-        late = asyncio.get_running_loop().call_later(self.rules.deadlines.answer_s, exchange.late)
-        try:
-            if await exchange.admitted():
-                app = self.packed if exchange.packs else self.app
-                await app(exchange.scope, exchange.receive, exchange.send)
-        except Problem as problem:
-            await exchange.refuse(problem)
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # the outermost loop of a request: an answer must go out, the trace into the log
-            log.exception("request failed id=%s route=%s", exchange.id, exchange.route)
-            await exchange.refuse(Problem(problems.INTERNAL))
-        finally:
-            late.cancel()
-            await exchange.close()
 
 
 class Exchange:
@@ -394,14 +312,6 @@ class Exchange:
         if caller.gateway is not None:
             return "gateway"
         return "key" if caller.key is not None else "account" if caller.account is not None else "token"
-
-
-def templates(routes: Sequence[Any]) -> None:
-    """Writes the whole template of its path on each route: what stands there by itself has no prefix."""
-    from fastapi.routing import iter_route_contexts
-
-    for context in iter_route_contexts(routes):
-        context.original_route.template = context.path  # type: ignore[attr-defined]
 
 
 def _client(scope: Scope, proxies: Proxies) -> Client:
