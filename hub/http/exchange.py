@@ -286,6 +286,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": answer.body})
 
     async def close(self) -> None:
+        if self._late is not None:
+            await self._late  # a route that ended just then: its server would see no answer
         rules = self._rules
         if self._streams and rules.gate is not None:
             rules.gate.leave(self._client.counted)

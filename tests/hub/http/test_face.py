@@ -165,6 +165,20 @@ def test_a_route_that_waits_for_the_database_is_answered_in_time(migrated: Path,
         wait_until(lambda: face.traffic.requests["POST", "/api/v1/networks", 503] == 1, "the count")
 
 
+@pytest.mark.parametrize("answer_s", [0.0, 0.001, 0.004])
+def test_an_answer_is_whole_whether_it_or_the_deadline_is_first(
+    migrated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, answer_s: float
+) -> None:
+    with open_face(migrated, tmp_path, deadlines=Deadlines(answer_s=answer_s)) as face:
+        for number in range(40):
+            named = {"Authorization": f"Bearer {face.token()}", "Idempotency-Key": f"k-{number}"}
+            made = face.http.post("/api/v1/networks", json={"slug": f"n-{number}", "name": "N"}, headers=named)
+            seen = face.get("/api/v1/stations")
+            assert {made.status_code, seen.status_code} <= {200, 201, 503}
+            assert made.json().get("slug") or problem(made, 503, "unavailable")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_a_stream_may_last_longer_than_an_answer_may_take_to_begin(migrated: Path, tmp_path: Path) -> None:
     with (
         open_face(migrated, tmp_path, deadlines=Deadlines(answer_s=0.2)) as face,
