@@ -151,14 +151,15 @@ def test_a_body_that_comes_too_slowly_is_a_problem(migrated: Path, tmp_path: Pat
 
 
 def test_a_route_that_waits_for_the_database_is_answered_in_time(migrated: Path, tmp_path: Path) -> None:
-    with open_face(migrated, tmp_path, deadlines=Deadlines(answer_s=0.3)) as face:
+    with open_face(migrated, tmp_path, deadlines=Deadlines(answer_s=1.0)) as face:
+        assert face.get("/api/v1/networks", token=face.token()).status_code == 200  # the first one opens what is needed
         with face.database.write() as connection:  # SQLite: the only writer
             if face.database.dialect == "postgresql":
                 connection.execute(text("LOCK TABLE audit IN ACCESS EXCLUSIVE MODE"))
             made, bearer = {"slug": "lagos", "name": "Lagos"}, {"Authorization": f"Bearer {face.token()}"}
             answer = face.http.post("/api/v1/networks", json=made, headers=bearer)
             said = problem(answer, 503, "unavailable")
-            assert said["detail"] == "no answer within 0.3 s; what was asked for may still be done"
+            assert said["detail"] == "no answer within 1 s; what was asked for may still be done"
             assert (answer.headers["connection"], answer.headers["retry-after"]) == ("close", "10")
             assert face.get("/api/v1/stations").status_code == 200
         wait_until(lambda: "Lagos" in face.get("/api/v1/networks", token=face.token()).text, "what was asked for")
