@@ -30,11 +30,11 @@ TAGS = {
     "readings": "Values over time, and as they come in",
     "gateways": "What brings readings in: enrolment, keys, ledgers",
     "networks": "Whose stations they are, and who may do what there",
-    "ingestion": "Readings by HTTP, from sensors without a gateway",
+    "ingest": "Readings by HTTP, from sensors without a gateway",
     "sign-in": "Signing in and out, sessions",
     "account": "One's own account, password and address",
-    "keys": "One's own API keys",
-    "totp": "The second factor",
+    "API keys": "One's own API keys",
+    "authenticator app": "The second factor",
     "users": "Accounts, for the hub's admins",
     "audit": "Who changed what",
     "operation": "For whoever runs the hub",
@@ -66,7 +66,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(title="Harmattan hub", version=version("harmattan"), description=ABOUT, routes=app.routes)
         components = made.setdefault("components", {})
         found = {name: schema for name, schema in components.get("schemas", {}).items() if "ValidationError" not in name}
-        components["schemas"] = {**found, "Problem": _problem_schema(), **_gathered(made)}
+        components["schemas"] = _merged(found, {"Problem": _problem_schema()}, *_gathered(made))
         components["responses"] = {_title(problem.kind): _refusal(problem) for problem in ERRORS.values()}
         components["securitySchemes"] = {
             "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -76,7 +76,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             for method in (route.methods or ()) if route.include_in_schema else ():
                 path = str(route.path)
                 _complete(made["paths"][path][method.lower()], path, policies(route)[0], components["schemas"])
-        made["tags"] = list(_tags(made))
+        made["tags"] = _tags(made)
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -130,12 +130,12 @@ def _example(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
     return None
 
 
-def _tags(made: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """The tags in use, in the order in which people read them."""
+def _tags(made: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The tags in use, in the order in which people read them. Raises RuntimeError for one that is not explained."""
     used = {tag for verbs in made["paths"].values() for operation in verbs.values() for tag in operation.get("tags", ())}
-    for name in (*TAGS, *sorted(used - set(TAGS))):
-        if name in used:
-            yield {"name": name, "description": TAGS.get(name, "")}
+    if unknown := used - set(TAGS):
+        raise RuntimeError(f"no words in TAGS about {', '.join(sorted(unknown))}")
+    return [{"name": name, "description": said} for name, said in TAGS.items() if name in used]
 
 
 def _title(kind: Kind) -> str:
@@ -152,15 +152,21 @@ def _refusal(problem: Problem) -> dict[str, Any]:
     return said
 
 
-def _gathered(node: Any) -> dict[str, Any]:
+def _gathered(node: Any) -> Iterator[dict[str, Any]]:
     """The `x-components` of every answer, taken out of where they stood."""
-    found: dict[str, Any] = {}
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     if isinstance(node, dict) and "x-components" in node:
-        found |= node.pop("x-components")
-    for child in children:
-        found |= _gathered(child)
-    return found
+        yield node.pop("x-components")
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _gathered(child)
+
+
+def _merged(*all_schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises RuntimeError for one name with two meanings: every answer but one would be told wrongly."""
+    merged: dict[str, Any] = {}
+    for name, schema in (item for schemas in all_schemas for item in schemas.items()):
+        if merged.setdefault(name, schema) != schema:
+            raise RuntimeError(f"two schemas of the API are named {name}; rename one of their classes")
+    return merged
 
 
 def _problem_schema() -> dict[str, Any]:

@@ -69,7 +69,8 @@ AN_AIRROHR = _posted(
         "sensordatavalues": [{"value_type": "SDS_P1", "value": "20.10"}, {"value_type": "SDS_P2", "value": "12.30"}],
     }
 )
-AN_AIRGRADIENT = _posted({"wifi": -61, "pm02": 12.3, "pm10": 20.1, "rco2": 415, "atmp": 28.4, "rhum": 71})
+VALUES = {"wifi": -61, "pm02": 12.3, "pm10": 20.1, "rco2": 415, "atmp": 28.4, "rhum": 71}
+AN_AIRGRADIENT, AN_AIRGRADIENT_STOCK = _posted({"serialno": "84fce612f5b8", **VALUES}), _posted(VALUES)
 DONE = described(Verdicts, example=Verdicts([Result(0, "stored")], {"stored": 1, "duplicate": 0, "revised": 0, "refused": 0}))
 REJECT = Reject(
     7, "2026-11-24T22:00:01.000Z", "unilag-01", "/ingest", "roof", "unit_missing", "pm2_5 has no unit; its own is ug/m3", "{}"
@@ -127,7 +128,7 @@ def push_airgradient(key: PathKey, request: Request, door: Door, body: Came) -> 
 @router.post(
     "/push/airgradient/{key}/sensors/{serial}/measures", dependencies=[KEY],
     summary="An AirGradient posts here by its own firmware, told to use another domain",
-    responses=DONE, openapi_extra=AN_AIRGRADIENT,
+    responses=DONE, openapi_extra=AN_AIRGRADIENT_STOCK,
 )  # fmt: skip
 def push_airgradient_stock(key: PathKey, serial: Serial, request: Request, door: Door, body: Came) -> Response:
     return _pushed(AIRGRADIENT, "/push/airgradient", key, request, door, body, {"serial": serial})

@@ -26,7 +26,7 @@ PUBLIC, KNOWN = Depends(Allow(Policy.PUBLIC)), Depends(Allow(Policy.AUTHENTICATE
 UNSTORED = {"Cache-Control": "no-store"}
 
 
-class Session(Struct, frozen=True):
+class SignedIn(Struct, frozen=True):
     """`access_token`: for Authorization, 15 min. `refresh_token`: for the next one, once; null where a cookie holds it."""
 
     access_token: str
@@ -42,12 +42,12 @@ class Listed(Struct, frozen=True):
 
 NOON = "2026-11-24T12:00:00.000Z"
 ACCOUNT = Account(7, ADA, "Ada", "authenticated", True, False, NOON, [accounts.Within(1, "lagos", "Lagos air", "operator")])
-SESSION = Session("eyJhbGciOiJFZERTQSJ9...", "Bearer", LIFE_S, TOKEN, ACCOUNT)
+SIGNED_IN = SignedIn("eyJhbGciOiJFZERTQSJ9...", "Bearer", LIFE_S, TOKEN, ACCOUNT)
 ONE = sessions.Session("5f0c7c1e8f0a4be0a1a8c6f6bb1f2d33", NOON, NOON, "2026-12-08T12:00:00.000Z", "192.0.2.7", "Firefox", True)
 
 
 @router.post(
-    "/auth/login", dependencies=[PUBLIC], summary="Sign in", responses=described(Session, example=SESSION),
+    "/auth/login", dependencies=[PUBLIC], summary="Sign in", responses=described(SignedIn, example=SIGNED_IN),
 )  # fmt: skip
 def login(given: Login, request: Request, people: People) -> Response:
     if given.cookie:
@@ -72,7 +72,7 @@ def login(given: Login, request: Request, people: People) -> Response:
 
 @router.post(
     "/auth/refresh", dependencies=[PUBLIC], summary="The next access token, and the next refresh token",
-    responses=described(Session, example=SESSION),
+    responses=described(SignedIn, example=SIGNED_IN),
 )  # fmt: skip
 def refresh(request: Request, people: People, given: Refresh | None = None) -> Response:
     named = given.refresh_token if given is not None else None
@@ -173,7 +173,7 @@ def _opened(
 def _answer(request: Request, people: Parts, granted: Granted, account: Account, *, in_cookie: bool) -> Response:
     caller = Caller(account.name, Role(account.role), {}, account=account.id, session=granted.session)
     shown = None if in_cookie else granted.refresh
-    answer = Json(Session(people.tokens.sign(caller), "Bearer", LIFE_S, shown, account), headers=UNSTORED)
+    answer = Json(SignedIn(people.tokens.sign(caller), "Bearer", LIFE_S, shown, account), headers=UNSTORED)
     if in_cookie:
         cookie.put(request, answer, granted.refresh, max(0, (granted.expires_ms - now_ms()) // 1000))
     return answer
