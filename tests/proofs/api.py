@@ -40,7 +40,7 @@ from tests.proofs.prove import ROOT, Found, Results, commit, machine
 CASES = 5_000
 """That were let in: a 401 or 403 says nothing about a route but that it is guarded."""
 SHUT = ("401", "403")
-EXAMPLES = 8
+EXAMPLES = 10
 FIRST_SEED = 20_260_000
 CALLERS = ("hub admin", "network admin", "viewer", "API key", "gateway key", "nobody")
 CHECKS = (
