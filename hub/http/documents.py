@@ -1,5 +1,6 @@
 """The API's document in; it and the pages for people out: /openapi.json, /api-docs, /problems. No script at all."""
 
+import html
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from hub.problems import KINDS, Problem
 __all__ = ["document", "page", "router"]
 router = APIRouter(route_class=Guarded, dependencies=[Depends(Allow(Policy.PUBLIC))], include_in_schema=False)
 pages = Environment(loader=PackageLoader("hub.http", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+MARK = re.compile(r"`([^`]+)`")
 STYLE = files("hub.http").joinpath("pages", "plain.css").read_bytes()
 VERBS = ("get", "put", "post", "delete", "patch")
 HTML, JSON = "text/html; charset=utf-8", "application/json"
@@ -56,6 +58,14 @@ def page(template: str, **told: Any) -> Response:
     return Response(_told(template, **told), media_type=HTML)
 
 
+def marked(text: str) -> str:
+    """A text as HTML; what stands between backticks is code."""
+    return MARK.sub(r"<code>\1</code>", html.escape(text))
+
+
+pages.filters["marked"] = marked
+
+
 def _told(template: str, **told: Any) -> bytes:
     return pages.get_template(template).render(**told).encode()
 
@@ -76,7 +86,15 @@ def _made(request: Request, name: str, media: str, make: Callable[[FastAPI], byt
 def _groups(api: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The operations by their tag."""
     rows = list(_operations(api))
-    return [tag | {"operations": [row for row in rows if tag["name"] in row["told"]["tags"]]} for tag in api["tags"]]
+    return [
+        tag | {"anchor": _anchor(tag["name"]), "operations": [row for row in rows if tag["name"] in row["told"]["tags"]]}
+        for tag in api["tags"]
+    ]
+
+
+def _anchor(name: str) -> str:
+    """An id of HTML has no spaces."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _operations(api: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -91,7 +109,7 @@ def _operations(api: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {
                     "verb": verb.upper(),
                     "path": path,
-                    "anchor": re.sub(r"[^a-z0-9]+", "-", f"{verb}{path}".lower()).strip("-"),
+                    "anchor": _anchor(f"{verb}{path}"),
                     "told": told,
                     "good": good,
                     "media": shown[0],

@@ -345,9 +345,10 @@ VIEWS = (
     *("/signin", "/register", "/forgot", "/reset", "/verify", "/setup"),
     *("/account", "/account/sessions", "/account/keys", "/users", "/networks", "/networks/1", "/networks/1/rejects"),
     *("/gateways", "/gateways/new", "/gateways/axe-01", "/audit", "/", "/about", "/nowhere"),
+    *("/api-docs", "/problems"),
 )
 
-IN_THE_DARK = {"/signin", "/account", "/account/keys", "/networks/1", "/gateways", "/gateways/axe-01", "/users", "/"}
+IN_THE_DARK = {"/signin", "/account", "/account/keys", "/networks/1", "/gateways", "/gateways/axe-01", "/users", "/", "/problems"}
 """Together they have every ink that the others have."""
 
 
@@ -390,7 +391,7 @@ def test_no_view_has_a_serious_finding_of_axe_in_the_light_or_the_dark_nor_scrol
     for path in VIEWS[6:]:
         look(path)
     narrow.close()
-    assert found == []
+    assert found == [], "\n".join(found)
 
 
 def test_every_button_and_field_is_large_enough_for_a_thumb(seat: Page, desk: Any) -> None:

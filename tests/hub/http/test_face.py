@@ -270,7 +270,13 @@ def test_the_page_of_the_api_is_grouped_and_each_operation_can_be_linked_and_tri
     made: Any = document()
     page = html.unescape(face.get("/api-docs").text)
     for tag in made["tags"]:
-        assert f'<h2 id="{tag["name"]}">' in page
+        assert f'">{tag["name"]}</h2>' in page
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="#|aria-labelledby=")([^"]+)"', page)) <= set(ids)
+    assert not [one for one in ids if " " in one]
+    assert "<code>meta.next</code>" in page
+    assert "`" not in re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL)
     anchors = set(re.findall(r'<h3 id="([^"]+)"', page))
     assert set(re.findall(r'<li><a href="#([^"]+)"', page)) == anchors
     assert len(anchors) == sum(len(verbs) for verbs in made["paths"].values())
