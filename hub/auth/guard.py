@@ -83,6 +83,9 @@ class Guarded(APIRoute):
     A framework solves a dependency after it has read and parsed the body, so `Allow` is taken out of them.
     """
 
+    template = "unknown"
+    """Its whole path with the names of its parameters, once the application is put together."""
+
     def __init__(
         self, path: str, endpoint: Callable[..., Any], *, dependencies: Sequence[Dependency] | None = None, **named: Any
     ) -> None:

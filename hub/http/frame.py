@@ -40,8 +40,6 @@ class Frame:
                 await app(exchange.scope, exchange.receive, exchange.send)
         except Problem as problem:
             await exchange.refuse(problem)
-        except asyncio.CancelledError:
-            raise
         except Exception:  # the outermost loop of a request: an answer must go out, the trace into the log
             log.exception("request failed id=%s route=%s", exchange.id, exchange.route)
             await exchange.refuse(Problem(problems.INTERNAL))

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from hub.auth.guard import policies
+from hub.auth.guard import Guarded, policies
 
 
 def declared(router: APIRouter) -> APIRouter:
@@ -23,4 +23,5 @@ def declared(router: APIRouter) -> APIRouter:
 def templates(routes: Sequence[Any]) -> None:
     """Writes the whole template of its path on each route: what stands there by itself has no prefix."""
     for context in iter_route_contexts(routes):
-        context.original_route.template = context.path  # type: ignore[attr-defined]
+        if isinstance(context.original_route, Guarded):
+            context.original_route.template = str(context.path)

@@ -104,8 +104,9 @@ def document_for(face: Face, settled: Town, operation: str, caller: str) -> dict
     told: dict[str, Any] = face.get("/openapi.json").json()
     verb, _, path = operation.partition(" ")
     own = told["paths"][path][verb.lower()]
+    there = known(settled, operation)
     for named in own.get("parameters", ()):
-        if values := known(settled, operation).get(f"{named['in']}.{named['name']}"):
+        if values := there.get(f"{named['in']}.{named['name']}"):
             named["example"] = values[0]
     for media in own.get("requestBody", {}).get("content", {}).values():
         if isinstance(media.get("example"), dict):
